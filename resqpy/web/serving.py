@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
 
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import UsageError
 from resqpy.framework.process.signals import told_to_stop
 from resqpy.web.app import Console
@@ -26,16 +28,33 @@ def allowed_hosts(host: str, public: Sequence[str]) -> frozenset[str]:
 class _Server(uvicorn.Server):
     """Hears of signals as all of resqpy does: a stop in order is no error. It ends the streams itself, for which
     uvicorn would wait.
+
+    Args:
+        until: ends it instead of signals, which belong to the process around.
     """
 
-    def __init__(self, config: uvicorn.Config, console: Console) -> None:
+    def __init__(
+        self, config: uvicorn.Config, console: Console, until: asyncio.Event | None = None
+    ) -> None:
         super().__init__(config)
         self._console = console
+        self._until = until
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with told_to_stop(self._stop):
+        if self._until is None:
+            with told_to_stop(self._stop):
+                yield
+            return
+        waiting = own_task(self._stop_after(self._until))
+        try:
             yield
+        finally:
+            waiting.end()
+
+    async def _stop_after(self, until: asyncio.Event) -> None:
+        await until.wait()
+        self._stop()
 
     def _stop(self) -> None:
         self.force_exit = self.should_exit
@@ -50,11 +69,13 @@ async def serve(
     *,
     trusted_proxies: Sequence[str] = (),
     on_start: Callable[[str], None],
+    until: asyncio.Event | None = None,
 ) -> None:
     """Serve a console until a signal ends it.
 
     Args:
         port: 0: any that is free.
+        until: ends it instead of signals.
         trusted_proxies: addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.
         on_start: told a one-time link, or the plain address where others than this machine's users come.
 
@@ -69,11 +90,11 @@ async def serve(
             port = listener.getsockname()[1]
             on_start(await _link(console, host, port))
             config = uvicorn.Config(
-                console, access_log=False, log_config=None, server_header=False, ws="none",
+                console, access_log=False, log_config=None, log_level="warning", server_header=False, ws="none",
                 forwarded_allow_ips=list(trusted_proxies), proxy_headers=bool(trusted_proxies),
                 timeout_graceful_shutdown=_STOP_S, lifespan="off",
             )  # fmt: skip
-            await _Server(config, console).serve([listener])
+            await _Server(config, console, until).serve([listener])
         finally:
             await console.close()
 

@@ -84,3 +84,53 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "starlette", None)
     said = resqpy("web")
     assert (said.code, "pip install 'resqpy-jobs[web]'" in said.err) == (1, True)
+
+
+def link_of(served: subprocess.Popen[str]) -> tuple[str, str]:
+    """The address and the code that a program prints."""
+    assert served.stdout is not None
+    for line in served.stdout:
+        found = re.search(r"the console is at (http://127\.0\.0\.1:\d+)/login\?code=(\S+)", line)
+        if found is not None:
+            return found[1], found[2]
+    raise AssertionError("it ended without a link")
+
+
+def test_start_serves_the_console_too(program: Program, root: Path) -> None:
+    """It goes on with the new code after a change, for who has signed in."""
+    served = program("start")
+    base, code = link_of(served)
+    with httpx2.Client(base_url=base, headers={"origin": base}) as browser:
+        assert browser.post("/login", data={"code": code}).status_code == 303
+        assert "1 worker" in re.sub(r"<[^>]*>|\s+", " ", browser.get("/workers").text)
+        (root / "tasks" / "more.py").write_text("from resqpy import task\n")
+        again, _ = link_of(served)
+        cookies = dict(browser.cookies)
+    with httpx2.Client(base_url=again, cookies=cookies) as browser:
+        assert again != base or browser.get("/").status_code == 200
+    served.send_signal(signal.SIGTERM)
+    served.communicate(timeout=60)
+    assert served.returncode == 0
+
+
+def test_two_of_them_are_served_at_two_ports(program: Program) -> None:
+    """And without reloading."""
+    both = [program("start", "--no-reload", "--console", RESQPY_ENV="staging") for _ in range(2)]
+    links = [link_of(each) for each in both]
+    assert links[0][0] != links[1][0]
+    for each in both:
+        each.send_signal(signal.SIGTERM)
+    for each in both:
+        each.communicate(timeout=60)
+        assert each.returncode == 0
+
+
+def test_it_is_served_in_development_only(program: Program) -> None:
+    """Unless it is asked for."""
+    for flags, environment in (((), "staging"), (("--no-console",), "development")):
+        served = program("start", "--no-reload", *flags, RESQPY_ENV=environment)
+        assert served.stdout is not None
+        while "process started" not in (line := served.stdout.readline()):
+            assert line
+        served.send_signal(signal.SIGTERM)
+        assert "the console" not in served.communicate(timeout=60)[0]

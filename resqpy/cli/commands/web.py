@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from resqpy.base.imports import DISTRIBUTION
+from resqpy.base.errors import ResqpyError, UsageError
+from resqpy.base.imports import DISTRIBUTION, places_of
 from resqpy.cli.arguments.flags import MILLISECONDS, option, options
 from resqpy.cli.arguments.session import ask, load_without_tasks
 from resqpy.cli.arguments.settings import current
@@ -19,8 +20,12 @@ from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from resqpy.base.masking import Redaction
     from resqpy.cli.arguments.settings import Settings
     from resqpy.engine.inspect.inspector import Resque
+    from resqpy.framework.project.project import Project
     from resqpy.framework.project.registry import Registry
 
 PORT = 8937
@@ -36,15 +41,17 @@ _PLACE = options(
 )  # fmt: skip
 
 
-def _need_extra() -> None:
+def missing_packages() -> str:
+    """The packages that the console needs and that are not installed."""
+    wanted = ("jinja2", "starlette", "uvicorn")
+    return ", ".join(each for each in wanted if not places_of(each))
+
+
+def need_packages() -> None:
     """Say how to install what the console needs."""
-    try:
-        import jinja2  # noqa: F401 - whether it is there
-        import starlette  # noqa: F401 - as above
-        import uvicorn  # noqa: F401 - as above
-    except ImportError as error:
-        words = f"the console needs more packages: pip install '{DISTRIBUTION}[web]' ({error})"
-        raise output.fail(Exit.ERROR, words) from error
+    if missing := missing_packages():
+        words = f"the console needs more packages: pip install '{DISTRIBUTION}[web]' ({missing})"
+        raise output.fail(Exit.ERROR, words)
 
 
 @click.group(cls=Group, default="serve")
@@ -73,7 +80,7 @@ def serve(
     On this machine it prints a link that works once, for ten minutes. Other machines can reach it if --host
     says so; then its users sign in with passwords (resqpy web users add).
     """
-    _need_extra()
+    need_packages()
     import asyncio
 
     from resqpy.framework.config.config import scheduler_options
@@ -118,6 +125,37 @@ def _checked_path(path: str) -> str:
     return path.rstrip("/")
 
 
+async def serve_beside(project: Project, redaction: Redaction, until: asyncio.Event) -> None:
+    """Serve the console of a project beside its worker, at the usual port or else at any free one, and print a
+    link to it. What goes wrong is told, and ends nothing else.
+    """
+    import asyncio
+
+    from resqpy.framework.config.config import scheduler_options
+    from resqpy.framework.logs.log import get_logger
+
+    def console(port: int) -> Coroutine[Any, Any, None]:
+        from resqpy.web.app import Console, ConsoleOptions
+        from resqpy.web.serving import serve as serve_console
+
+        options = ConsoleOptions(
+            redaction=redaction,
+            environment=project.config.environment,
+            registry=project.registry,
+            leader=scheduler_options(project.config),
+        )
+        made = Console(project.connection, options)
+        return serve_console(made, "127.0.0.1", port, on_start=_tell, until=until)
+
+    try:
+        try:
+            await (await asyncio.to_thread(console, PORT))
+        except UsageError:  # another one is there
+            await console(0)
+    except ResqpyError as error:
+        get_logger().warning("the console is not served", error=str(error))
+
+
 def _tell(link: str) -> None:
     output.say("the console is at ", link)
     sys.stdout.flush()
@@ -131,7 +169,7 @@ def link(*, role: str, host: str, port: int, root_path: str) -> None:
 
     A console with --read-only doesn't know it, because it is kept in Redis.
     """
-    _need_extra()
+    need_packages()
     from resqpy.web.signin import Sessions
     from resqpy.web.vault import RedisVault
 
@@ -153,7 +191,7 @@ def users() -> None:
 @users.command("list")
 def list_users() -> None:
     """Show all users and their roles."""
-    _need_extra()
+    need_packages()
     from resqpy.web.signin import users as all_users
 
     found = ask(lambda resque: all_users(resque.store))
@@ -170,7 +208,7 @@ def add(name: str, *, role: str) -> None:
     """Add a user, or give one another role or password. It asks for the password, or reads it from standard
     input.
     """
-    _need_extra()
+    need_packages()
     from resqpy.web.signin import keep_user
 
     if sys.stdin.isatty():
@@ -188,7 +226,7 @@ def add(name: str, *, role: str) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove a user, whose sessions end."""
-    _need_extra()
+    need_packages()
     from resqpy.web.signin import remove_user
 
     if not ask(lambda resque: remove_user(resque.store, name)):
@@ -207,7 +245,7 @@ def token() -> None:
 @token.command("list")
 def list_tokens() -> None:
     """Show all tokens with what they may do; never the tokens themselves."""
-    _need_extra()
+    need_packages()
     from resqpy.web.tokens import every, token_json
 
     found = ask(lambda resque: every(resque.store))
@@ -234,7 +272,7 @@ def create_token(name: str, *, scopes: Sequence[str], expires: int | None) -> No
 
     It is shown once: Redis has only its digest.
     """
-    _need_extra()
+    need_packages()
     from resqpy.web.tokens import create, token_json
 
     secret, made = ask(lambda resque: create(resque.store, name, scopes, for_ms=expires))
@@ -245,7 +283,7 @@ def create_token(name: str, *, scopes: Sequence[str], expires: int | None) -> No
 @click.argument("token", metavar="NAME_OR_ID")
 def revoke_token(token: str) -> None:
     """Remove a token: from now on it gives no access."""
-    _need_extra()
+    need_packages()
     from resqpy.web.tokens import revoke, token_json
 
     gone = ask(lambda resque: revoke(resque.store, token))

@@ -120,13 +120,20 @@ def scheduler() -> NoReturn:
     *WORKING,
     *SURROUNDINGS[2:],
     option("--reload/--no-reload", default=True, help="Restart when a file changes."),
-)
-def start(*, reload: bool) -> int:
+    option("--console/--no-console", default=None,
+           help="Serve the console too (default: in the environment development, if it is installed)."),
+)  # fmt: skip
+def start(*, reload: bool, console: bool | None) -> int:
     """Worker and scheduler in one process, for development.
 
     When a Python file of the project changes (not in tests/), the running jobs finish and a new process
-    starts. Ctrl-C stops it after the running jobs; a second one immediately.
+    starts. Ctrl-C stops it after the running jobs; a second one immediately. It prints a link to the console,
+    which works once, for ten minutes.
     """
+    from resqpy.cli.commands.web import missing_packages, need_packages
     from resqpy.cli.processes import fleet
 
-    return fleet.start(current(), reload=reload)
+    if console:
+        need_packages()
+    wanted = "" if missing_packages() else {None: "development", True: "always", False: ""}[console]
+    return fleet.start(current(), reload=reload, console=wanted)

@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 import click
 
-from resqpy.base.concurrency.own_tasks import may_interrupt, run_on
+from resqpy.base.concurrency.own_tasks import OwnTask, may_interrupt, own_task, run_on
 from resqpy.base.errors import ImportFailed, message_of, repr_of, told
 from resqpy.base.imports import import_dotted
+from resqpy.base.masking import Redaction
 from resqpy.cli.arguments import session
 from resqpy.cli.arguments.settings import Settings
 from resqpy.cli.output import printing as output
@@ -44,12 +45,14 @@ from resqpy.framework.project.project import Project
 # A worker process, from its options to its end.
 
 NUMBER = "RESQPY_NUMBER"  # of this process among those of a supervisor, from 1
+CONSOLE_S = 5.0  # for its end
+CONSOLE = "RESQPY_WITH_CONSOLE"  # `always`, or `development`: only in that environment
 
 
 def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     """Run a process until it is told to stop; returns its exit code, for `end`."""
     guard_standard_streams()
-    supervisor = _Supervisor()
+    supervisor, console = _Supervisor(), os.environ.pop(CONSOLE, "")
     project = session.load_project(settings)
     if worker and not project.registry.tasks:
         session.need_tasks(project)
@@ -66,7 +69,11 @@ def work(settings: Settings, *, worker: bool, scheduler: bool | None) -> int:
     try:
         run_on(
             _new_runner(project.config.process.loop),
-            _live(Process(project, worker, scheduler), supervisor),
+            _live(
+                Process(project, worker, scheduler),
+                supervisor,
+                settings.redaction if console in ("always", project.config.environment) else None,
+            ),
             may_interrupt,
         )
     except KeyboardInterrupt:
@@ -134,17 +141,25 @@ def _new_runner(wanted: str) -> asyncio.Runner:
         raise ImportFailed(words) from error
 
 
-async def _live(process: Process, supervisor: _Supervisor) -> None:
-    manager = ServiceManager()
+async def _live(process: Process, supervisor: _Supervisor, console: Redaction | None) -> None:
+    """Run a process; with a console beside it if there is what hides secrets there."""
+    manager, stopped, serving = ServiceManager(), asyncio.Event(), set[OwnTask[None]]()
     supervisor.watch(process)
 
     def started() -> None:
         get_logger().info("process started", **_facts(process))
         supervisor.tell_ready()
         manager.ready()
+        if console is not None:
+            from resqpy.cli.commands.web import serve_beside
+
+            serving.add(own_task(serve_beside(process.project, console, stopped)))
 
     try:
         await process.run(started, manager.stopping)
+        stopped.set()
+        if serving:
+            await asyncio.wait(serving, timeout=CONSOLE_S)
         get_logger().info("process ended")
     finally:
         manager.close()
@@ -261,8 +276,13 @@ def scheduler(settings: Settings) -> NoReturn:
     end(code)
 
 
-def start(settings: Settings, *, reload: bool) -> int:
-    """Worker and scheduler in one process; with `reload`, a new one after each change of a file."""
+def start(settings: Settings, *, reload: bool, console: str) -> int:
+    """Worker and scheduler in one process; with `reload`, a new one after each change of a file.
+
+    Args:
+        console: whether the console is served there: `always`, `development`, or "".
+    """
+    os.environ[CONSOLE] = console
     if not reload:
         end(work(settings, worker=True, scheduler=True))
     guard_standard_streams()
