@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from resqpy.base.queue_age import QueueAge
 from resqpy.cli.output.printing import Exit
 from resqpy.embedded import PrivateServer
 from tests.cli.conftest import Call, Program
@@ -497,6 +498,25 @@ def test_top_shows_rates(resqpy: Call, client: Redis) -> None:
     assert "processed 0 (0/s)" in said.out
     assert "\x1b" not in said.out
     assert "mail" in said.out
+
+
+def test_top_shows_since_when_jobs_wait(resqpy: Call, client: Redis) -> None:
+    """As far as a leader knows it, and when the queue is empty."""
+    client.sadd("resque:queues", "mail", "bulk")
+    client.rpush("resque:queue:mail", JOB)
+    client.rpush("resque:queue:bulk", JOB, JOB)
+    before = resqpy("top", "--rounds", "1").out
+    now_ms = int(client.time()[0]) * 1000
+    age = QueueAge(now_ms, 1, now_ms - 3_600_000, 1000, "exact", 1, 0, 0.0, 0.5, counted=True)
+    client.hset("resque:resqpy:ages", mapping={"": now_ms, "mail": age.text()})
+    after = resqpy("top", "--rounds", "1").out
+
+    assert [line.split() for line in before.splitlines() if line.startswith(("bulk", "mail"))] == [
+        ["bulk", "2", "?", "-", "█" * 24], ["mail", "1", "?", "-", "█" * 12],
+    ]  # fmt: skip
+    [told] = [line.split() for line in after.splitlines() if line.startswith("mail")]
+    assert told[:4] == ["mail", "1", "1", "h"]
+    assert told[-2:] == ["s", "█" * 12]
 
 
 def test_console_runs_code_in_the_started_project(resqpy: Call, client: Redis) -> None:

@@ -16,6 +16,7 @@ from redis import Redis
 from resqpy import Resque
 from resqpy.base.errors import printable, printable_json
 from resqpy.cli.interactive.top import Counted, Sample, screen
+from resqpy.diagnosis.queues import ages
 from tests.cli.conftest import Call
 
 # Colours, a title, a C1 sequence, a deletion, direction marks, a soft hyphen, unseen letters, a line.
@@ -114,9 +115,9 @@ def test_top(hostile: Redis, resqpy: Call, redis_url: str) -> None:
 
     async def look() -> list[str]:
         async with Resque(redis_url) as resque:
-            details = await resque.details()
+            details, found = await resque.details(), await ages(resque)
         counted = Counted(0.0, 1, 1)
-        return screen(Sample(details, counted, None), NAME, 200, 60)
+        return screen(Sample(details, counted, None, found), NAME, 200, 60)
 
     shown = click.unstyle("\n".join(asyncio.run(look())))
     assert "forged" in shown

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from resqpy import task
 from resqpy.base import codec
+from resqpy.base.queue_age import QueueAge
 from resqpy.framework.project.registry import registry_of
 from resqpy.store.connection.options import RedisOptions
 from tests.web.asking import ApiClient, Reply
@@ -71,6 +72,29 @@ async def test_secrets_are_in_no_answer(api: ApiClient, redis: Redis, path: str)
     assert b"hunter2" not in operator.content
     assert b"hunter2" not in viewer.content
     assert CANARY.encode() not in viewer.content
+
+
+async def test_since_when_jobs_wait(api: ApiClient, redis: Redis) -> None:
+    """As far as a leader of resqpy knows it; else null."""
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush("resque:queue:mail", job(1))
+    unknown = (await api("GET /queues/mail")).json
+    now_ms = (await redis.time())[0] * 1000
+    age = QueueAge(now_ms, 1, now_ms - 3_600_000, 1000, "at_most", 1, 0, 0.5, 0.25, counted=True)
+    await redis.hset("resque:resqpy:ages", mapping={"": now_ms, "mail": age.text()})
+    known = (await api("GET /queues/mail")).json
+    [listed] = (await api("GET /queues")).json["data"]
+
+    facts = [
+        name for name in unknown if name not in {"name", "waiting", "limit", "running", "pause"}
+    ]
+    assert len(facts) == 7
+    assert [unknown[name] for name in facts] == [None] * 7
+    assert 3_600_000 <= known["age_ms"] < 3_700_000
+    assert (known["age_accuracy"], known["age_within_ms"]) == ("at_most", 1000)
+    assert (known["rates_complete"], known["drain_s"]) == (True, None)
+    assert 0 < known["departures_s"] <= 0.25
+    assert listed.keys() == known.keys()
 
 
 @task

@@ -1,4 +1,4 @@
-"""`resqpy top`: repeated updates, two round trips each, whatever the size of the installation."""
+"""`resqpy top`: repeated updates, four round trips each, whatever the size of the installation."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import NoList, WorkerId
 from resqpy.cli.output import printing as output
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.queues import QueueAges, ages, drain_words
 from resqpy.engine.inspect.inspector import Details, Resque
 from resqpy.framework.process.signals import listening, number
 
@@ -174,7 +175,7 @@ async def watch(resque: Resque, terminal: Terminal, every_s: float, rounds: int 
 
 async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
     try:
-        details = await resque.details()
+        details, found = await resque.details(), await ages(resque)
     except (StoreUnavailable, OutcomeUnknown) as error:
         if not patient:
             raise
@@ -183,7 +184,7 @@ async def _look(resque: Resque, seen: _Seen, *, patient: bool) -> None:
     stats = details["stats"]
     now = Counted(SYSTEM_CLOCK.monotonic(), stats["processed"], stats["failed"])
     before = seen.look.counted if seen.look is not None and not seen.trouble else None
-    seen.look, seen.trouble = Sample(details, now, before), ""
+    seen.look, seen.trouble = Sample(details, now, before, found), ""
 
 
 async def _rest(terminal: Terminal, seen: _Seen, size: tuple[int, int], seconds: float) -> bool:
@@ -225,11 +226,13 @@ class Sample:
 
     Attributes:
         before: the counters of the previous update; None: it is the first.
+        ages: since when jobs wait, as the leader has seen it.
     """
 
     details: Details
     counted: Counted
     before: Counted | None
+    ages: QueueAges
 
 
 def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[str]:
@@ -242,7 +245,7 @@ def screen(look: Sample | None, trouble: str, columns: int, lines: int) -> list[
         )
     if look is not None:
         made += _head(look, columns)
-        made += ["", *_queues(look.details["queues"], room // 2, columns)]
+        made += ["", *_queues(look.details["queues"], look.ages, room // 2, columns)]
         made += ["", *_working(look.details, room - room // 2, columns)]
     return made[:lines]
 
@@ -277,20 +280,25 @@ def _rate(before: Counted | None, now: Counted, name: str) -> str:
     return f"{max(0.0, rate):,.0f}/s"  # a counter may be reset
 
 
-def _queues(lengths: dict[str, int], most: int, columns: int) -> Iterator[str]:
+def _queues(lengths: dict[str, int], seen: QueueAges, most: int, columns: int) -> Iterator[str]:
     queues = sorted(lengths.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown = [(output.cut(output.text(name), _NAME), length) for name, length in queues[:most]]
-    width = max([5, *(output.columns_of(name) for name, _ in shown)])
-    bars = max(0, min(_BAR, columns - width - 14))
-    longest = max((length for _, length in shown), default=0)
-    yield output.paint(output.cut(f"{'queue':<{width}}  {'jobs':>10}", columns), bold=True)
-    for name, length in shown:
+    shown = [(name, output.cut(output.text(name), _NAME), n) for name, n in queues[:most]]
+    width = max([5, *(output.columns_of(name) for _, name, _ in shown)])
+    bars = max(0, min(_BAR, columns - width - 40))
+    longest = max((length for *_, length in shown), default=0)
+    heads = f"{'queue':<{width}}  {'jobs':>10}  {'oldest':>11}  {'empty in':>11}"
+    yield output.paint(output.cut(heads, columns), bold=True)
+    for full, name, length in shown:
         if isinstance(length, NoList):
             yield output.cut(
                 f"{name}{' ' * (width - output.columns_of(name))}  {length.words}", columns
             )
             continue
-        line = f"{name}{' ' * (width - output.columns_of(name))}  {length:>10,}"
+        age = seen.by_queue.get(full)
+        told = (
+            f"{seen.words(full, length):>11}  {drain_words(age, seen.now_ms) if age else '-':>11}"
+        )
+        line = f"{name}{' ' * (width - output.columns_of(name))}  {length:>10,}  {told}"
         bar = "█" * round(bars * length / longest) if longest else ""
         bars_shown = output.joined("  ", output.paint(bar, fg="cyan")) if bar else ""
         yield output.joined(output.cut(line, columns), bars_shown)

@@ -21,6 +21,7 @@ from resqpy.diagnosis.browsing import (
     is_queue,
     queue_page,
 )
+from resqpy.diagnosis.queues import ages
 from resqpy.diagnosis.workers import (
     all_workers,
     failed_json,
@@ -144,6 +145,26 @@ _QUEUE_SCHEMA = {
             "description": "How many run, where there is a limit.",
         },
         "pause": {"type": ["object", "null"]},
+        "age_ms": {
+            "type": ["integer", "null"],
+            "description": "How long the first job has waited; as what follows null while no scheduler of resqpy "
+            "leads.",
+        },
+        "age_accuracy": {
+            "type": ["string", "null"],
+            "description": "exact (to age_within_ms), at_most, at_least or about.",
+        },
+        "age_within_ms": {"type": ["integer", "null"]},
+        "arrivals_s": {"type": ["number", "null"], "description": "Jobs that come in a second."},
+        "departures_s": {"type": ["number", "null"], "description": "Jobs that go in a second."},
+        "rates_complete": {
+            "type": ["boolean", "null"],
+            "description": "Whether none of them came and went unseen.",
+        },
+        "drain_s": {
+            "type": ["number", "null"],
+            "description": "Seconds until it is empty if it goes on like this; null where it gets no shorter.",
+        },
     },
 }
 
@@ -167,6 +188,7 @@ async def _queue_values(call: Call, names: list[str]) -> list[dict[str, Any]]:
     lengths = await queues.lengths(store, names)
     pauses = await overview.queue_pauses(store, names)
     limits = await call.parts.resque.running_limits()
+    seen = await ages(call.parts.resque)
     return [
         {
             "name": name,
@@ -174,6 +196,7 @@ async def _queue_values(call: Call, names: list[str]) -> list[dict[str, Any]]:
             "limit": limits[name].most if name in limits else None,
             "running": len(limits[name].running) if name in limits else None,
             "pause": pause_json(pauses[name]) if name in pauses else None,
+            **seen.as_json(name),
         }
         for name, length in zip(names, lengths, strict=True)
     ]
