@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
@@ -174,8 +175,19 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def encode_job(class_name: str, queue: str, args: Sequence[Any]) -> bytes:
+def encode_job(
+    class_name: str,
+    queue: str,
+    args: Sequence[Any],
+    ruby: Sequence[str] = (),
+    *,
+    delayed: bool = False,
+) -> bytes:
     """A job as node-resque writes it: `{"class":…,"queue":…,"args":[…]}`.
+
+    Args:
+        ruby: queues (names or globs) whose jobs are written as Ruby's `Resque.enqueue` and, if they are delayed,
+            `enqueue_at` do, so that its `dequeue` and `remove_delayed`, which go by bytes, find them.
 
     Raises:
         InvalidJob: a name or an argument can't be encoded, or the job is too large.
@@ -186,7 +198,18 @@ def encode_job(class_name: str, queue: str, args: Sequence[Any]) -> bytes:
             f"the job {class_name!r} has {len(raw)} bytes, the limit is {MAX_PAYLOAD}; "
             "store the data elsewhere and enqueue a reference to it"
         )
+    if ruby and any(fnmatchcase(queue, each) for each in ruby):
+        return _as_ruby(raw, class_name, queue, delayed=delayed)
     return raw
+
+
+def _as_ruby(raw: bytes, class_name: str, queue: str, *, delayed: bool) -> bytes:
+    """The text of a job of ours in Ruby's order, with its spelling of floats."""
+    args = raw[len(_head(class_name, queue)) : -1].decode()
+    if "." in args or "e" in args:
+        args = respell(args, ruby4)
+    last = f',"queue":{json_text(queue)}' if delayed else ""
+    return f'{{"class":{json_text(class_name)},"args":{args}{last}}}'.encode()
 
 
 def job_text(class_name: str, queue: str, args_json: str) -> bytes:
@@ -213,7 +236,7 @@ EXPIRES, DEADLINE = "resqpy_expires", "resqpy_deadline"
 _DIGITS = 13  # until the year 2286
 _TOP = ("class", "queue", "args", "id", "prefix", "queue_time")  # the last three are PHP's
 _ENDS = re.compile(
-    rb'(\{"class":"(?:[^"\\]|\\.)*","queue":"(?:[^"\\]|\\.)*",)((?:"resqpy_(?:expires|deadline)":\d+,)+)'
+    rb'(\{"class":"(?:[^"\\]|\\.)*",(?:"queue":"(?:[^"\\]|\\.)*",)?)((?:"resqpy_(?:expires|deadline)":\d+,)+)'
 )
 _EXPIRY = re.compile(rb'"resqpy_expires":\d+,')
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from resqpy.base import codec
 from resqpy.base.clock import FixedClock
 from resqpy.base.errors import (
     DuplicateDelayedJob,
@@ -23,6 +26,7 @@ from resqpy.engine.queue.queue import Queue
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.queues import Guard
 from tests.support.inspecting import dumps, round_trips
+from tests.support.recordings import replay
 from tests.support.redis_state import dump
 
 NOW_MS = 1_795_220_840_000
@@ -397,3 +401,55 @@ async def test_odd_queue_names(name: str, queue: Queue, redis: Any) -> None:
     assert await queue.delete(name, "A", [1]) == 1
     assert await queue.del_queue(name) == 0
     assert await redis.exists("resque:queues") == 0
+
+
+async def test_jobs_with_rubys_bytes(redis_url: str, redis: Any) -> None:
+    """As the recorded `Resque.enqueue` and `enqueue_at` wrote them, which its `dequeue` looks for;
+    of other queues as ever.
+    """
+    options = RedisOptions(redis_url, ruby_queues=["alp*"])
+    await replay(redis, "ruby-01-enqueue")
+    waiting = await redis.lrange("resque:queue:alpha", 0, -1)
+    await redis.flushdb()
+    async with Queue(options) as queue:
+        for raw in waiting:
+            await queue.enqueue("alpha", "ArgsJob", json.loads(raw)["args"])
+        assert await redis.lrange("resque:queue:alpha", 0, -1) == waiting
+        await queue.enqueue_many([("alpha", "ArgsJob", [1]), ("beta", "ArgsJob", [1])])
+        assert await redis.lrange("resque:queue:alpha", -1, -1) == [
+            b'{"class":"ArgsJob","args":[1]}'
+        ]
+        assert (
+            await redis.lpop("resque:queue:beta")
+            == b'{"class":"ArgsJob","queue":"beta","args":[1]}'
+        )
+
+        second = 4_000_000_000
+        for args in ([1, "x"], [{"a": 1}], [1.0e15]):
+            await queue.enqueue_at(second * 1000, "alpha", "ArgsJob", args)
+        item = '{"class":"ArgsJob","args":[1,"x"],"queue":"alpha"}'
+        assert await redis.smembers(f"resque:timestamps:{item}") == {f"delayed:{second}".encode()}
+        assert await redis.lrange(f"resque:delayed:{second}", 0, -1) == [
+            item.encode(),
+            b'{"class":"ArgsJob","args":[{"a":1}],"queue":"alpha"}',
+            b'{"class":"ArgsJob","args":[1.0e+15],"queue":"alpha"}',
+        ]
+        assert await queue.del_delayed("alpha", "ArgsJob", [1.0e15]) == [second * 1000]
+        assert await queue.delete("alpha", "ArgsJob", [1]) == 1
+
+
+async def test_what_ends_has_rubys_order_too(redis_url: str, redis: Any) -> None:
+    """And is without its end when it is retried by hand."""
+    jobs = {"soon": {"perform": print, "expires": 60_000}}
+    async with Queue(RedisOptions(redis_url, ruby_queues=["q"]), jobs) as queue:
+        await queue.enqueue("q", "soon", [1])
+    [raw] = await redis.lrange("resque:queue:q", 0, -1)
+    assert re.fullmatch(rb'{"class":"soon","resqpy_expires":\d{13},"args":\[1\]}', raw)
+    assert codec.without_ends(raw) == b'{"class":"soon","args":[1]}'
+
+
+@pytest.mark.parametrize("wrong", ["mail", [""], [7]])
+def test_what_is_no_list_of_queues(wrong: Any) -> None:
+    """A text would be taken for its letters."""
+    with pytest.raises(UsageError, match="ruby_queues"):
+        RedisOptions(ruby_queues=wrong)

@@ -68,6 +68,7 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
     "tasks.retry_stuck_jobs": (True, lambda c: scheduler_options(c).retry_stuck_jobs, True, False),
     "tasks.queue_limits": ({"q": 2}, lambda c: redis_options(c).queue_limits, {"q": 2}, None),
     "tasks.running_limits": ({"q": 2}, lambda c: worker_options(c).running_limits, {"q": 2}, None),
+    "tasks.ruby_queues": (["q"], lambda c: list(redis_options(c).ruby_queues), ["q"], []),
     "tasks.full_queue_wait": (70, lambda c: redis_options(c).full_queue_wait_s, 0.07, 0.0),
     "tasks.connection_options": (
         {"client_name": "x"},

@@ -206,6 +206,7 @@ class Queue(Removing, Moving):
         self.definitions: Definitions = definitions(jobs or {})
         self.clock: Clock = clock
         self._hooks = JobHooks(self.definitions)
+        self._ruby = store.options.ruby_queues
         self._room = Room(store) if store.options.queue_limits else None
 
     # -- enqueue --
@@ -342,7 +343,7 @@ class Queue(Removing, Moving):
     def _push(
         self, queue: str, class_name: str, args: Sequence[Any], once: Sequence[Guard]
     ) -> Push:
-        raw = codec.encode_job(class_name, check_queue_name(queue), args)
+        raw = codec.encode_job(class_name, check_queue_name(queue), args, self._ruby)
         task = self.definitions.named(class_name)
         if task is not None and task.ends:
             raw, once = self._with_ends(raw, task, once)
@@ -393,7 +394,7 @@ class Queue(Removing, Moving):
 
     def _push_of(self, job: Enqueuing, once: Sequence[Guard]) -> Push:
         """A job as its hooks have left it."""
-        raw = codec.encode_job(job.class_name, job.queue, job.args)
+        raw = codec.encode_job(job.class_name, job.queue, job.args, self._ruby)
         if (task := self.definitions.named(job.class_name)) is not None and task.ends:
             raw, once = self._with_ends(raw, task, once)
         if job.headers:
@@ -471,7 +472,8 @@ class Queue(Removing, Moving):
         so it is not delayed, and not enqueued.
         """
         queue, class_name, args = job
-        item = codec.encode_job(class_name, check_queue_name(queue), args)
+        check_queue_name(queue)
+        item = codec.encode_job(class_name, queue, args, self._ruby, delayed=True)
         texts = codec.spellings(class_name, queue, args)
         mark = None
         if once is not None:

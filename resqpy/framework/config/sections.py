@@ -179,6 +179,7 @@ class TasksConfig:
     queue_limits: Mapping[str, int] | None = same(RedisOptions, "queue_limits", QUEUE_LIMITS)
     running_limits: Mapping[str, int] | None = same(WorkerOptions, "running_limits", QUEUE_LIMITS)
     full_queue_wait: int = same(RedisOptions, "full_queue_wait_s", DURATION)
+    ruby_queues: Sequence[str] = same(RedisOptions, "ruby_queues", TEXTS)
     stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
     retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)
     stop_timeout: int = same(

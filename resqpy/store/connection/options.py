@@ -59,6 +59,11 @@ class RedisOptions:
     full_queue_wait_s: float = described(
         0.0, "How long an enqueue waits for room in a full queue; then QueueFull is raised."
     )
+    ruby_queues: Sequence[str] = described(
+        (),
+        "Queues (names or globs) whose jobs are enqueued with Ruby's bytes, so that its dequeue and "
+        "remove_delayed find them.",
+    )
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reachability: Reachability = field(
         default_factory=Reachability, init=False, repr=False, compare=False
@@ -66,6 +71,9 @@ class RedisOptions:
 
     def __post_init__(self) -> None:
         checked_limits(self.queue_limits)
+        named: Sequence[object] = self.ruby_queues
+        if isinstance(named, str) or not all(isinstance(each, str) and each for each in named):
+            raise UsageError(f"ruby_queues: {named!r} is not a list of names of queues")
 
 
 def checked_limits(limits: Mapping[str, Any] | None) -> Mapping[str, int] | None:
