@@ -16,7 +16,7 @@ from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.worker.heartbeat import STOPPING, STUCK, WORDS
-from resqpy.store import delayed, ruby_schedule, workers
+from resqpy.store import delayed, rescue, ruby_schedule, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.leader import LeaderLock, other_ruby_leader, standing
 from resqpy.store.repair import checkup, junk
@@ -352,6 +352,24 @@ def _delayed_problems(store: Store, found: checkup.Survey) -> list[Problem]:
             )
         )
     return problems
+
+
+_GAP_S = 600  # longer than Redis is away when it is just restarted
+
+
+async def age_problems(store: Store, now_ms: int) -> Found:
+    """Data that are much older than the start of Redis: a dump may have been restored."""
+    up_s = int((await store.info("server")).get("uptime_in_seconds", 0))
+    seen_s = max((await rescue.processes(store)).values(), default=None)
+    if seen_s is None or (gap_s := now_ms / 1000 - up_s - seen_s) < _GAP_S:
+        return
+    yield Problem(
+        "old data",
+        f"the last sign of a worker of resqpy is from {texts.duration(gap_s * 1000)} before Redis was started: if "
+        "a dump was restored, what has run since then waits again, and will run again",
+        "look before workers take it: resqpy delayed --overdue",
+        grave=False,
+    )
 
 
 async def junk_problems(store: Store) -> Found:

@@ -24,6 +24,7 @@ from resqpy.diagnosis import texts
 from resqpy.diagnosis.checks import (
     Found,
     Problem,
+    age_problems,
     junk_problems,
     keyspace_problems,
     lock_problems,
@@ -95,6 +96,7 @@ class Diagnosis:
         checks: dict[str, Callable[[], Found]] = {
             "the server": self._server,
             "its clock": self._clock,
+            "the age of its data": lambda: age_problems(self._store, self._now_ms),
             "the pause": self._paused,
             "limits": self._limits,
             "limits of tasks": self._task_limits,

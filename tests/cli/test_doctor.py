@@ -486,6 +486,18 @@ def test_nothing_is_put_right_unasked(resqpy: Call, client: Redis) -> None:
 # -- top, console --
 
 
+def test_data_that_are_older_than_redis(resqpy: Call, client: Redis) -> None:
+    """A dump may have been restored; not where a worker lives, nor where none has ever been."""
+    now_s, found = int(client.time()[0]), list[bool]()
+    for seen_s in (None, now_s - 10_000_000, now_s):
+        if seen_s is not None:
+            client.zadd("resque:resqpy:processes", {"abcd1234": seen_s})
+        names = [each["name"] for each in resqpy("doctor", "--json").json]
+        found.append("old data" in names)
+
+    assert found == [False, True, False]
+
+
 def test_top_shows_rates(resqpy: Call, client: Redis) -> None:
     """Two looks give a rate; off a terminal a number of looks must be said."""
     client.sadd("resque:queues", "mail")

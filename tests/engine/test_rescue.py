@@ -182,6 +182,18 @@ async def test_snoozes_are_not_forgotten(redis_url: str, redis: Redis) -> None:
         assert (again.claim.rescues, again.claim.snoozed) == (1, 2)
 
 
+async def test_old_notes_are_forgotten_now_and_then(redis_url: str, redis: Redis) -> None:
+    """All are read for it, and there may be many: not at each look."""
+    key = "resque:resqpy:rescues"
+    async with Scene(redis_url) as scene:
+        await redis.hset(key, "old", "1/1")
+        await scene.look()
+        assert not await redis.exists(key)
+        await redis.hset(key, "old", "1/1")
+        await scene.look()
+        assert await redis.hlen(key) == 1
+
+
 async def test_a_poison_pill_is_condemned_after_three_rescues(redis_url: str, redis: Redis) -> None:
     """The loss after three rescues of a job that was alone sends it to failed, by name."""
     async with Scene(redis_url) as scene:

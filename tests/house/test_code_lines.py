@@ -15,11 +15,11 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5986, 50),
+    "cli": (5990, 50),
     "contrib": (818, 14),
-    "diagnosis": (2372, 12),
+    "diagnosis": (2386, 12),
     "embedded": (490, 6),
-    "engine": (6808, 47),
+    "engine": (6816, 47),
     "framework": (8676, 53),
     "plugins": (341, 4),
     "resqpy": (161, 2),
@@ -27,7 +27,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "store": (6412, 30),
     "testing": (585, 6),
     "tracked": (4262, 20),
-    "web": (4507, 43),
+    "web": (4510, 43),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -42,6 +42,7 @@ from resqpy.store.queues import Parked
 from resqpy.store.rescue import JobNote, Remains, RescueDecision
 
 _REMEMBERED_S = 72 * 3600
+_SWEEP_EVERY_S = 3600  # all notes are read for it, and each snoozed job has one
 _PAGE, _PAGES = 1000, 20  # keys per step of a search, steps per run
 _SEARCH_PAUSE_S = 0.2
 _SEARCH_EVERY_S, _SEARCH_SHARE = (
@@ -91,6 +92,7 @@ class RescueChore:
         self._tell = tell
         self._search = Search(store)
         self._told: set[str] = set()
+        self._sweeps_s = 0.0
         self._unheard: dict[str, float] = {}  # since when nobody works a queue with parked jobs
         self.unheard_s: float = 60.0
         self.searching: bool = False
@@ -116,7 +118,9 @@ class RescueChore:
             except StoreError as error:
                 self._refused(incarnation, error)
         await self._take_back(leadership, living, members)
-        await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
+        if now_s >= self._sweeps_s:
+            self._sweeps_s = now_s + _SWEEP_EVERY_S
+            await rescue.forget_old_counts(self._store, now_s - _REMEMBERED_S)
         self.searching = await self._search.go_on(leadership)
         await self._hand_on(now_s, [lives.get(each, b"") for each in living])
         return _SEARCH_PAUSE_S if self.searching else min(5.0, self._dead_after_s / 6)
