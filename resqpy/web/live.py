@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.base.concurrency.own_tasks import OwnTask, first_of, own_task
 from resqpy.base.errors import StoreError, StoreUnavailable
 from resqpy.store import overview
 from resqpy.store.connection.client import Store
@@ -59,7 +59,12 @@ class LiveEvents:
         self._events.on(ANY, self._task)
         self._events.on(CONNECTED, self._missed)
         self._counts: Mapping[str, Any] = {}
-        self.ended: bool = False
+        self._over = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process stops."""
+        return self._over.is_set()
 
     @property
     def full(self) -> bool:
@@ -89,7 +94,7 @@ class LiveEvents:
 
     def end(self) -> None:
         """End all streams: the process stops."""
-        self.ended = True
+        self._over.set()
         self._tell((END, {}))
 
     async def _begin(self) -> None:
@@ -97,7 +102,8 @@ class LiveEvents:
             return
         try:
             async with asyncio.timeout(_WITHIN_S):
-                await self._events.start()
+                # a stream that is about to begin must not wait for Redis at the end
+                await first_of(self._events.start(), self._over.wait())
         except TimeoutError as error:
             await self._events.stop()
             raise StoreUnavailable("cannot subscribe to events: Redis can't be reached") from error

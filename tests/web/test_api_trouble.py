@@ -16,8 +16,10 @@ from resqpy.framework.api.tracking import TrackedApi
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.app import Console, ConsoleOptions
 from tests.support.proxy import Proxy
+from tests.support.waiting import wait_for as until
 from tests.web.asking import ApiClient
 from tests.web.conftest import Browser, as_role
+from tests.web.test_api_events import watched
 from tests.web.test_api_reads import is_problem, job
 from tests.web.test_pages import audit
 
@@ -178,6 +180,37 @@ async def test_a_look_whose_reply_is_lost_did_nothing(
         assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
         assert (await browser.get(path)).status_code == 200
     await console.close()
+
+
+async def test_pages_come_back_with_redis(proxy: Proxy, redis: Redis) -> None:
+    """For who has signed in; a page that refreshes itself goes on to do so."""
+    await redis.sadd("resque:queues", "mail")
+    console = Console(lambda: RedisOptions(url=proxy.url))
+    async with Browser(console) as browser:
+        await browser.sign_in(console)
+        assert "mail" in (await browser.get("/queues?refresh=10")).text
+        for _ in range(2):
+            await proxy.refuse()
+            proxy.reset()
+            away = [await browser.get(path) for path in ("/queues?refresh=10", "/", "/failed")]
+            assert {(each.status_code, each.headers["refresh"]) for each in away} == {(503, "5")}
+            await proxy.listen()
+            assert "mail" in (await browser.get("/queues?refresh=10")).text
+    await console.close()
+
+
+async def test_a_stream_goes_on_after_a_restart_of_redis(
+    behind: ApiClient, proxy: Proxy, redis: Redis
+) -> None:
+    """It says that something may have been missed, and then what has changed."""
+    async with watched(behind) as stream:
+        await until(lambda: bool(stream.events("counts")))
+        await proxy.refuse()
+        proxy.reset()
+        await redis.rpush("resque:failed", json.dumps({"payload": {"class": "A"}}))
+        await proxy.listen()
+        await until(lambda: bool(stream.events("resync")))
+        await until(lambda: stream.events("counts")[-1]["failed"] == 1)
 
 
 LINES = [

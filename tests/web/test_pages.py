@@ -439,6 +439,9 @@ async def test_redis_away() -> None:
             answer = await browser.get(path)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert "Redis can&#39;t be reached" in answer.text
+            assert answer.headers["refresh"] == "5"
+        changed = await browser.post("/queues/mail/pause", data={"reason": ""})
+        assert (changed.status_code, "refresh" in changed.headers) == (503, False)
         assert (await browser.get("/healthz")).status_code == 200
     await away.close()
 

@@ -6,12 +6,14 @@ import re
 import signal
 
 import httpx2
+import pytest
 
+from resqpy.embedded import PrivateServer
 from tests.cli.conftest import Call, Program, client, environ, program, resqpy, root
 
 __all__ = ["client", "environ", "program", "resqpy", "root"]
 
-STREAMS = 20
+STREAMS = 100  # as many as a process serves
 
 
 def test_tokens_are_made_listed_and_revoked(resqpy: Call) -> None:
@@ -51,11 +53,14 @@ def test_a_signal_ends_it_while_streams_are_open(resqpy: Call, program: Program)
     served = program("web", "--port", "0")
     assert served.stdout is not None
     base = place_in(served.stdout.readline())
-    with httpx2.Client(base_url=base, headers=bearer(token), timeout=30) as watch:
+    limits = httpx2.Limits(max_connections=None)
+    with httpx2.Client(base_url=base, headers=bearer(token), timeout=30, limits=limits) as watch:
         open_streams = [watch.stream("GET", "/api/v1/events") for _ in range(STREAMS)]
         answers = [each.__enter__() for each in open_streams]
         reads = [answer.iter_text() for answer in answers]
         first = [next(read) for read in reads]
+        assert watch.get("/api/v1/events").status_code == 503  # one more
+        assert watch.get("/").status_code == 200  # pages go on
         served.send_signal(signal.SIGTERM)
         rest = ["".join(read) for read in reads]
         for each in open_streams:
@@ -66,6 +71,35 @@ def test_a_signal_ends_it_while_streams_are_open(resqpy: Call, program: Program)
     out, err = served.communicate(timeout=30)
     assert (out, served.returncode) == ("", 0)
     assert "ERROR" not in (err or "")
+
+
+@pytest.mark.parametrize("trouble", ["kill", "pause"])
+def test_a_signal_ends_it_where_redis_is_away(
+    resqpy: Call, program: Program, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Gone, or silent, while a stream is about to begin: it ends, rather than wait for Redis."""
+    with PrivateServer() as server:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        token = resqpy("web", "token", "create", "watch", "--scope", "read").out.strip()
+        served = program("web", "--port", "0", REDIS_URL=server.url)
+        assert served.stdout is not None
+        base = place_in(served.stdout.readline())
+        with (
+            httpx2.Client(base_url=base, headers=bearer(token), timeout=30) as watch,
+            watch.stream("GET", "/api/v1/events") as answer,
+        ):
+            read = answer.iter_text()
+            assert next(read).startswith("retry: 5000")
+            getattr(server, trouble)()
+            if trouble == "kill":
+                assert watch.get("/").status_code == 503
+            served.send_signal(signal.SIGTERM)
+            for _ in read:
+                pass
+        out, _ = served.communicate(timeout=30)
+        assert (served.returncode, "Traceback" in out) == (0, False)
+        if trouble == "pause":
+            server.resume()
 
 
 def bearer(token: str) -> dict[str, str]:

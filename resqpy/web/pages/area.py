@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import RedirectResponse, Response
 
 from resqpy.web.access import ADMIN, OPERATE
-from resqpy.web.asking import Refusal
+from resqpy.web.asking import SAFE, Refusal
 from resqpy.web.pages import (
     auditing,
     delayed,
@@ -20,13 +20,21 @@ from resqpy.web.pages import (
 from resqpy.web.rendering import page, static
 from resqpy.web.visit import Area, Endpoint, Handler, Visit
 
+_PASSING = (502, 503, 504)  # troubles of Redis
+
 
 def refused(visit: Visit, refusal: Refusal) -> Response:
-    """A refusal as a page; who isn't signed in is led to do so."""
+    """A refusal as a page; who isn't signed in is led to do so. While Redis is away it tries again by itself."""
     if refusal.status == 401 and visit.console.sessions is not None:
         return RedirectResponse(visit.url("/login"), 303)
-    response = page(visit, "refused", refusal.status, refusal=refusal)
+    again = refusal.status in _PASSING and visit.request.method in SAFE
+    soon = refusal.headers.get("retry-after", "") if again else ""
+    response = page(
+        visit, "refused", refusal.status, refusal=refusal, again=again and not soon, soon=soon
+    )
     response.headers.update(refusal.headers)
+    if soon:
+        response.headers["refresh"] = soon
     return response
 
 
