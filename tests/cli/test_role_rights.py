@@ -4,6 +4,7 @@ says it by `ACL DRYRUN`, without running anything.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from resqpy.base.keys import Keys
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.process import find_binary, major_version
-from tests.cli.roles import ROLES, Guarded, users
+from tests.cli.roles import ROLES, TEMPLATE, Guarded, users
+from tests.support.source import ROOT
 
 KEYS = Keys()
 NO_KEYS = {"key", "own", "named", "delayed_member", "events"}
@@ -194,3 +196,26 @@ def _key(name: str) -> str | bytes:
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)
     )
     return found
+
+
+# Scripts that a worker does not run.
+OPERATORS = {"put_back_parked.lua"}
+
+
+@pytest.mark.parametrize("role", ["worker", "scheduler", "console"])
+def test_each_command_of_our_scripts_is_allowed(role: str) -> None:
+    """A command that a script asks without raising would be missed by no other test."""
+    line = next(line for line in TEMPLATE.read_text().splitlines() if f"user {role} " in line)
+    allowed = {word[1:] for word in line.split() if word.startswith("+")}
+    scripts = [
+        each
+        for each in (ROOT / "resqpy").rglob("*.lua")
+        if role != "worker" or each.name not in OPERATORS
+    ]
+    asked = {
+        (match[1].lower(), each.name)
+        for each in scripts
+        for match in re.finditer(r"(?:redis\.p?call|\bask)\(\s*'(\w+)'", each.read_text())
+    }
+    assert {name for _, name in asked} >= {"exchange_keys.lua", "due.lua"}
+    assert {each for each in asked if each[0] not in allowed} == set()

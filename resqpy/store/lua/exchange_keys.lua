@@ -26,7 +26,7 @@
 local rules, parked_jobs, wake, misplaced = {}, 0, -1, false
 local ruled, FEW = redis.pcall('HLEN', KEYS[11]), 40
 local few = type(ruled) ~= 'number' or ruled <= FEW
-ruled = type(ruled) == 'number' and ruled > 0
+ruled = type(ruled) ~= 'number' or ruled > 0 -- refused: an older set of rights
 local keyed = not few
 if ruled and few then
   local all = redis.pcall('HGETALL', KEYS[11])
