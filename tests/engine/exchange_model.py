@@ -1,8 +1,9 @@
 """A model of the exchange between worker processes and Redis, small enough for very many random walks.
 
-What docs/why/exchange.md says in words: `Redis` does each script in one step, a `Process` sends, waits,
-doubts, recovers, closes slots and stops, a `Leader` buries, searches and takes back. Between them
-stands a connection that loses, delays, repeats and cuts. Each rule can be switched off, to see that it is needed.
+What docs/why/exchange.md says in words, with the limits of `limits_model.py`: `Redis` does a script in one step,
+a `Process` sends, waits, doubts, recovers, closes slots and stops, a `Leader` buries, searches and takes back.
+Between them stands a connection that loses, delays, repeats and cuts. Each rule can be switched off, to see that
+it is needed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.engine.limits_model import LIMIT_RULES, MOST, RATE, Limits, keys_of
+
 RULES = frozenset(
     {
         "gate",  # an exchange of an old epoch, or without a gate, takes nothing
@@ -21,13 +24,17 @@ RULES = frozenset(
         "leave",  # a slot with a record stays known at a stop
         "every id",  # a burial reads all ids that the process ever had
         "echo",  # a reply names its request
+        "void",  # an end that is void although it was reported once is a doubt: what is on its record?
         "reconnect",  # a connection that was lost without anything in flight is a doubt, too
         "mark",  # the rescue writes only if the mark is as it was read
         "take back",  # records of ids that a living process has no more
         "search",  # records of ids that nobody knows
+        *LIMIT_RULES,
     }
 )
-FAULTS = ("lose", "late", "repeat", "scale", "quiet", "stop", "kill", "bury", "prune", "failover")
+FAULTS = (
+    "lose", "late", "repeat", "scale", "quiet", "stop", "kill", "bury", "prune", "failover", "limit",
+)  # fmt: skip
 JOBS = 16
 
 Id = tuple[int, int]  # incarnation, number of the slot
@@ -76,6 +83,7 @@ class Reply(NamedTuple):
     fence: str  # "", absent, ahead
     gate: int
     given: dict[Id, Record]
+    void: bool = False
 
 
 @dataclass
@@ -92,6 +100,7 @@ class Redis:
     marks: dict[Id, int] = field(default_factory=dict)
     locks: dict[int, int] = field(default_factory=dict)  # tracked job -> run
     failed: set[int] = field(default_factory=set)
+    limits: Limits = field(default_factory=Limits)
 
     def copy(self) -> Redis:
         """As a replica has it."""
@@ -100,9 +109,12 @@ class Redis:
 
     def exchange(self, asked: Request, rules: frozenset[str]) -> Reply:
         """Report, fence, find, take."""
+        void = False
         for end in asked.ends:
             if self.records.get(end.id) == end.record:
                 self._end(end)
+            else:
+                void = True
         gate = self.gates.get(asked.incarnation)
         if "gate" in rules:
             if gate is None:
@@ -117,12 +129,23 @@ class Redis:
                 if asked.recover or self.queue:  # else nobody looks
                     self._claim(record)
                     given[each] = record
-            elif self.queue and not asked.recover:
+            elif not asked.recover and (job := self._next()) is not None:
                 record = self.records[each] = given[each] = Record(
-                    asked.number * 100 + each[1], self.queue.popleft()
+                    asked.number * 100 + each[1], job
                 )
+                self.limits.hold(each, record.run, job)
                 self._claim(record)
-        return Reply(asked.number, "", gate or 0, given)
+        return Reply(asked.number, "", gate or 0, given, void)
+
+    def _next(self) -> int | None:
+        """The next job that may run; what may not is parked."""
+        job = self.limits.next_parked(self.records)
+        while job is None and self.queue:
+            job = self.queue.popleft()
+            if (key := self.limits.refuses(job, self.records)) is not None:
+                self.limits.park(key, job, self.records)
+                job = None
+        return job
 
     def _claim(self, record: Record) -> None:
         if is_tracked(record.job):
@@ -130,6 +153,7 @@ class Redis:
 
     def _end(self, end: EndedJob) -> None:
         del self.records[end.id]
+        self.limits.ended(end.id)
         self.marks.pop(end.id, None)
         job = end.record.job
         if self.locks.get(job) == end.record.run:
@@ -162,6 +186,11 @@ class Redis:
 
     def forget(self, each: Id) -> None:
         """Take a worker out of all that names it."""
+        self.limits.ended(each)
+        self.prune(each)
+
+    def prune(self, each: Id) -> None:
+        """As Ruby does, which knows nothing of limits."""
         self.workers.discard(each)
         self.beats.pop(each, None)
 
@@ -303,6 +332,8 @@ class Process:
             self.epoch = max(self.epoch, reply.gate)
         elif request.recover:
             self.doubt = False
+        elif reply.void and "void" in self.world.rules:
+            self.doubt = True
 
     def _unname(self, request: Request) -> None:
         for each in request.named:
@@ -352,6 +383,7 @@ class Process:
             return
         slot.started = True
         world.started[record.job] += 1
+        world.count_running()
 
     def scale(self, *, up: bool) -> None:
         """One more slot, or one less."""
@@ -459,6 +491,7 @@ class Leader:
             for each in list(redis.workers):
                 if redis.beats.get(each, self.world.now) < redis.processes[each[0]] - 20:
                     redis.rescue(each, redis.marks.get(each))
+        redis.limits.hand_on(redis.records)
 
 
 class World:
@@ -468,6 +501,8 @@ class World:
         disturbed: something happened after which a plain job may run twice.
         failed_over: something happened after which also an at-most-once job may.
         died: a process ended in doubt, so that a claim of its runs may be left.
+        loosed: somebody took the record of a run that may go on: more may run then than the limit says.
+        exceeded: how many ran at once, where they were too many.
     """
 
     def __init__(
@@ -476,12 +511,14 @@ class World:
         self.random = random.Random(seed)
         self.overlap, self.rules, self.faults = overlap, rules, faults
         self.now = 0
-        self.redis = Redis(deque(range(JOBS)))
+        limits = Limits(rules, {**MOST, RATE: 0} if seed % 4 else {})
+        self.redis = Redis(deque(range(JOBS)), limits=limits)
         self.replica = self.redis.copy()
         self.late: list[Link] = []
         self.done: Counter[int] = Counter()
         self.started: Counter[int] = Counter()
-        self.disturbed = self.failed_over = self.died = False
+        self.disturbed = self.failed_over = self.died = self.loosed = False
+        self.exceeded: list[str] = []
         self._number = 0
         self.processes = [Process(self, 1), Process(self, 2)]
         self.leader = Leader(self)
@@ -496,7 +533,7 @@ class World:
         usual = ("send", "send", "deliver", "deliver", "receive", "receive", "work", "work", "beat")
         acts = [getattr(self, f"_{act}") for act in (*usual, *self.faults)]
         for _ in range(steps):
-            self.now += 1
+            self.now = self.redis.limits.now = self.now + 1
             process = self.random.choice(self.processes)
             self.random.choice(acts)(process)
             if process.alive:
@@ -562,14 +599,14 @@ class World:
 
     def _bury(self, process: Process) -> None:
         if self.random.random() < 0.2:
-            self.disturbed = True
+            self.disturbed = self.loosed = True
             self.leader.step(process.incarnation)
 
     def _prune(self, _: Process) -> None:
         if self.redis.workers and self.random.random() < 0.1:
             each = self.random.choice(sorted(self.redis.workers))
-            self.disturbed = True
-            self.redis.forget(each)
+            self.disturbed = self.loosed = True
+            self.redis.prune(each)
             record = self.redis.records.pop(each, None)
             if record is not None:
                 self.redis.failed.add(record.job)
@@ -579,11 +616,33 @@ class World:
         if chance < 0.2:
             self.replica = self.redis.copy()
         elif chance < 0.25:
-            self.disturbed = self.failed_over = True
+            self.disturbed = self.failed_over = self.loosed = True
             self.redis = self.replica.copy()
             for process in self.processes:
                 process.link.requests.clear()
                 process.lose()
+
+    def _limit(self, _: Process) -> None:
+        limits, chance = self.redis.limits, self.random.random()
+        if not limits.most or chance > 0.3:
+            return
+        key = self.random.choice([*MOST, RATE])
+        if chance < 0.1:
+            limits.shut[key] = self.now + self.random.randint(1, 60)
+        elif chance < 0.2 and key != RATE:
+            limits.set(key, self.random.randint(0, MOST[key]))
+        elif chance < 0.22:
+            self.redis.queue.extendleft(reversed(limits.put_back()))
+        else:
+            limits.hand_on(self.redis.records)
+
+    def count_running(self) -> None:
+        """How many jobs really run under each key."""
+        slots = [slot for one in self.processes if one.alive for slot in one.slots.values()]
+        running = [e.record.job for e in slots if e.record and e.started and not e.ended]
+        for key, most in MOST.items() if self.redis.limits.most and not self.loosed else ():
+            if (count := sum(key in keys_of(job) for job in running)) > most:
+                self.exceeded.append(f"{count} of {most} run for {key}")
 
     # -- the end --
 
@@ -591,8 +650,11 @@ class World:
         """Nothing goes wrong any more: who lives works on, and the rescue does what it does."""
         for process in self.processes:
             process.quiet = False
+        for key, most in MOST.items():
+            if self.redis.limits.most.get(key, most) != most:
+                self.redis.limits.set(key, most)
         for _ in range(60):
-            self.now += 30
+            self.now = self.redis.limits.now = self.now + 30
             for process in self.processes:
                 self._turn(process)
             self.leader.look()
@@ -600,7 +662,7 @@ class World:
                 if seen < self.now - 60:
                     for _ in self.leader.bury(incarnation):
                         pass
-            if not (self.redis.queue or self.redis.records):
+            if not (self.redis.queue or self.redis.records or self.redis.limits.waiting):
                 return
 
     def _turn(self, process: Process) -> None:
@@ -641,13 +703,16 @@ class World:
     def problems(self) -> list[str]:
         """What was lost, doubled or left."""
         redis, found = self.redis, []
-        kept = {*redis.queue, *redis.failed, *redis.locks}
+        kept = {*redis.queue, *redis.failed, *redis.locks, *redis.limits.waiting}
         lost = [job for job in range(JOBS) if not self.done[job] and job not in kept]
         lost = [job for job in lost if not (is_once(job) and self.started[job])]
         if lost:
             found.append(f"lost {lost}")
         if redis.records:
             found.append(f"on record {redis.records}")
+        found += self.exceeded
+        if not self.failed_over:
+            found += redis.limits.problems()
         if not self.disturbed and (twice := [job for job in self.done if self.done[job] > 1]):
             found.append(f"twice {twice}")
         once = [job for job in self.started if is_once(job) and self.started[job] > 1]
@@ -672,7 +737,8 @@ def walk(
     if seed % 2:
         world.calm()
         living = [process for process in world.processes if process.alive and not process.stopping]
-        if living and (world.redis.queue or world.redis.records):
-            return [f"stuck: {world.redis.queue} {world.redis.records}"]
+        parked = world.redis.limits.waiting
+        if living and (world.redis.queue or world.redis.records or parked):
+            return [f"stuck: {world.redis.queue} {world.redis.records} {parked}"]
     world.death()
     return world.problems()

@@ -1,4 +1,6 @@
-"""Random walks over the model of the exchange: nothing is lost, doubled or stuck, and each rule is needed."""
+"""Random walks over the model of the exchange, with limits: nothing is lost, doubled or stuck, no more run than
+may, and each rule is needed.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,19 @@ NEEDED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "gate": (("lose", "late", "bury", "stop", "kill", "scale"), frozenset({"search"})),
     "retire": (FAULTS, frozenset()),
     "every slot": (FAULTS, frozenset()),
-    "leave": (FAULTS, frozenset({"search"})),
+    "leave": (FAULTS[:-1], frozenset({"search", "void"})),
     "every id": (FAULTS, frozenset({"search"})),
     "echo": (FAULTS, frozenset()),
     "reconnect": (("lose", "failover", "failover", "late"), frozenset()),
     "mark": (("bury",), frozenset()),
     "take back": (FAULTS, frozenset()),
     "search": (FAULTS, frozenset()),
+    "void": (FAULTS, frozenset()),
+    "free": (FAULTS, frozenset({"hand on"})),
+    "turn": (FAULTS, frozenset({"hand on"})),
+    "due": (FAULTS, frozenset({"hand on"})),
+    "by run": (FAULTS, frozenset()),
+    "hand on": (("prune",), frozenset()),
 }
 
 

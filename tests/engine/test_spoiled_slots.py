@@ -146,6 +146,22 @@ async def test_a_record_that_is_replaced_while_its_job_runs(redis_url: str, redi
     assert await redis.lrange(f"resque:worker:{worker_id}", 0, -1) == [b"junk"]
 
 
+async def test_a_record_that_comes_back_while_another_job_runs(redis_url: str, redis: Any) -> None:
+    """As after a failover: its job runs at once, although no other job comes."""
+
+    async def bring_back(key: str, name: str) -> None:
+        await redis.set(key, of(name))
+
+    jobs = {"no_op": no_op, "bring_back": bring_back}
+    async with Queue(redis_url) as queue, working(redis_url, jobs, "q", heartbeat_s=60) as work:
+        [worker_id] = work.worker.worker_ids
+        await queue.enqueue("q", "bring_back", [f"resque:worker:{worker_id}", worker_id.name])
+        await wait_for(lambda: work.args("success"))
+        assert "its end is void" in work.errors
+        assert work.args("success")[0][2].args == ["stranger"]
+    assert await redis.exists(f"resque:worker:{worker_id}") == 0
+
+
 def replaced(redis: Any) -> Any:
     """A task that puts junk on the record of its own worker."""
 

@@ -93,8 +93,8 @@ class Reporting:
 
     Attributes:
         ended: to be reported by the next exchange.
-        doubt: an exchange was not answered, so it may have been executed or not. Until a recovery is
-            answered, no other is sent, and no slot is removed.
+        doubt: an exchange was not answered, so it may have been executed or not; or an end was void, so another
+            job may be on the record. Until a recovery is answered, no other is sent, and no slot is removed.
         in_flight: number of unanswered exchanges.
         epoch: of the next exchange; each recovery increases it, which shuts out all earlier exchanges.
     """
@@ -206,6 +206,8 @@ class Reporting:
     def _heard(self, wave: Wave, exchanged: Exchanged) -> Exchanged:
         self._landed(wave)
         self._met = True
+        if exchanged.void:  # what else stands on its record, which came back by a failover, say?
+            self.doubt = True
         if exchanged.fence is not Fence.OPEN:
             self.doubt = True
             self.epoch = max(self.epoch, exchanged.gate)
