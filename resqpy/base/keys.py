@@ -179,6 +179,15 @@ class Keys:
         """The status of a job that php-resque follows: JSON."""
         return self.key(f"job:{name}:status")
 
+    def ruby_status(self, uuid: str) -> str:
+        """The status of a job of Ruby's resque-status: JSON."""
+        return self.key("status", uuid)
+
+    @cached_property
+    def ruby_kills(self) -> str:
+        """Set of the uuids of resque-status' jobs that are to end."""
+        return f"{self.prefix}_kill"
+
     def named(self, lock_name: str) -> str:
         """A key by the name that `locks()` shows."""
         return f"{self.prefix}{lock_name}"

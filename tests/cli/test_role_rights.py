@@ -48,6 +48,8 @@ RIGHTS = {
     "retry": "- rw rw r",
     "retry_failure": "- rw rw r",
     "php_status": "- rw rw r",
+    "ruby_status": "- rw rw r",
+    "ruby_kills": "- rw rw r",
     "pause": "- rw rw r",
     "queue_pause": "- rw rw r",
     "running_limits": "- rw rw r",
