@@ -308,6 +308,25 @@ def retry_args(args: Sequence[Any]) -> str:
     return "-".join(map(json_rules.text_of, without_task_id(args)))
 
 
+def ruby_joined(args: Sequence[Any]) -> str:
+    """The arguments as they appear in the keys of Ruby's plugins: `args.join("-")`.
+
+    Raises:
+        InvalidJob: an object is among them, whose text depends on the version of Ruby.
+    """
+    return "-".join(map(_ruby_text, without_task_id(args)))
+
+
+def _ruby_text(value: Any) -> str:
+    if isinstance(value, dict):
+        raise InvalidJob("keys of Ruby's plugins can't be made of arguments with an object in them")
+    if isinstance(value, list | tuple):
+        return "-".join(map(_ruby_text, value))
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else str(value).lower()
+    return ruby4(value) if isinstance(value, float) else str(value)
+
+
 def decode_job(raw: bytes, queue: str) -> Job:
     """Read a job of any dialect.
 

@@ -175,6 +175,17 @@ class Keys:
         """Retry: the last error."""
         return _drop_first_blank(self.key(f"failure-resque-retry:{class_name}:{args_key}"))
 
+    def ruby_lock(self, class_name: str, joined: str, before: str = "") -> str:
+        """resque-lock-timeout: one running; with `loner:` before: one in the queue."""
+        return f"{self.prefix}{before}lock:{class_name}:{joined}"
+
+    def ruby_retry(self, class_name: str, joined: str, before: str = "") -> str:
+        """resque-retry: the attempt number; with `failure-` before: the last error. No white space is left."""
+        named = re.sub(
+            r"\s", "", f"{class_name}:{joined}" if joined else class_name, flags=re.ASCII
+        )
+        return f"{self.prefix}{before}resque-retry:{named}"
+
     def php_status(self, name: str) -> str:
         """The status of a job that php-resque follows: JSON."""
         return self.key(f"job:{name}:status")

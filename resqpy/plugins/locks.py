@@ -63,17 +63,21 @@ class KeyedLock(Plugin):
     Options:
         lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600. key: the name of the key,
             or a function of the job that returns it. It is used unchanged, without the namespace, as in
-            node-resque; on a Cluster it needs the hash tag.
+            node-resque; on a Cluster it needs the hash tag. keys: "ruby": the keys of resque-lock-timeout,
+            so that Ruby's jobs of the same class and arguments count; default "node".
     """
 
     hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
-    option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key"})
+    option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key", "keys"})
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
         self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
+        self.ruby: bool = ruby_keys(self.option("keys"))
         self._own_key: OwnKey | None = self.option("key", None)
+        if self.ruby and self._own_key is not None:
+            raise UsageError("key and keys can't be combined: give one of them")
         if self._own_key is not None and not callable(self._own_key):
             _checked(self._own_key)
 
@@ -83,6 +87,17 @@ class KeyedLock(Plugin):
         if own is None or isinstance(own, str):
             return own
         return _checked(own(job))
+
+
+def ruby_keys(given: object) -> bool:
+    """Whether the option `keys` names Ruby's.
+
+    Raises:
+        UsageError: it is another word.
+    """
+    if given not in {None, "node", "ruby"}:
+        raise UsageError(f"keys: {given!r} is neither 'node' nor 'ruby'")
+    return given == "ruby"
 
 
 def key_parts(job: AnyJob) -> tuple[str, str, str]:
@@ -142,8 +157,11 @@ class JobLock(KeyedLock):
 
     def _key(self, run: Run) -> JobLockKey:
         keys = run.store.keys
-        lock = self.own_key(run) or keys.job_lock(*key_parts(run))
-        return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s)
+        if self.ruby:
+            lock = keys.ruby_lock(run.class_name, codec.ruby_joined(run.args))
+        else:
+            lock = self.own_key(run) or keys.job_lock(*key_parts(run))
+        return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s, self.ruby)
 
     async def _taken(self, run: Run, key: JobLockKey) -> bool:
         return await patiently(run, lambda again: locks.take_job_lock(run.store, key, again=again))
@@ -216,6 +234,8 @@ class QueueLock(KeyedLock):
         await call_next()
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
+        if self.ruby:
+            return keys.ruby_lock(job.class_name, codec.ruby_joined(job.args), "loner:")
         return self.own_key(job) or keys.queue_lock(*key_parts(job))
 
 

@@ -23,7 +23,7 @@ from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.locks import patiently
+from resqpy.plugins.locks import patiently, ruby_keys
 from resqpy.store import locks
 
 EXPONENTIAL = "exponential"
@@ -96,14 +96,15 @@ class Retry(Plugin):
             attempt, the last for all further ones; or "exponential": `retry_delay`, doubled with each
             attempt, up to a day. retry_jitter: maximum random extension of a delay, as a fraction of it;
             default 0. retry_exceptions: only these errors are retried; classes or their dotted paths.
-            fatal_exceptions: these are not retried.
+            fatal_exceptions: these are not retried. keys: "ruby": the keys of resque-retry, which shares the
+            count then; default "node".
     """
 
     hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
     option_names: ClassVar[frozenset[str]] = frozenset(
         {
             "retry_limit", "retry_delay", "backoff_strategy", "retry_jitter",
-            "retry_exceptions", "fatal_exceptions",
+            "retry_exceptions", "fatal_exceptions", "keys",
         }
     )  # fmt: skip
 
@@ -121,6 +122,7 @@ class Retry(Plugin):
         self.fatal_exceptions: ErrorTypes = _error_types(
             "fatal_exceptions", self.option("fatal_exceptions")
         )
+        self.ruby: bool = ruby_keys(self.option("keys"))
         self.policy: RetryPolicy = self.retries()
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
@@ -153,7 +155,7 @@ class Retry(Plugin):
             run.attempt = (made + 1, self.retry_limit)
             self._again(run, error, Attempts(made, self.policy.left(made)))
             return
-        key, failure_key = _keys(run)
+        key, failure_key = self._keys(run)
         count = 1 + await patiently(run, lambda _: locks.attempts(run.store, key))
         run.attempt = (count + 1, self.retry_limit)
         if not self._again(run, error, Attempts(count, self.policy.left(count))):
@@ -192,17 +194,20 @@ class Retry(Plugin):
     def _keep(self, run: Run, delay_ms: int) -> None:
         """The count of a snoozed job must outlast the delay; there is none if no attempt has failed."""
         seconds = self.count_s + delay_ms // 1000
-        run.effects += (("EXPIRE", key, seconds) for key in _keys(run))
+        run.effects += (("EXPIRE", key, seconds) for key in self._keys(run))
 
     def _forget(self, run: Run) -> None:
         """The next job with these arguments starts from zero."""
-        run.effects.append(("DEL", *_keys(run)))
+        run.effects.append(("DEL", *self._keys(run)))
 
-
-def _keys(run: Run) -> tuple[str, str]:
-    """Of the count and of the last error."""
-    keys, args = run.store.keys, codec.retry_args(run.args)
-    return keys.retry(run.class_name, args), keys.retry_failure(run.class_name, args)
+    def _keys(self, run: Run) -> tuple[str, str]:
+        """Of the count and of the last error."""
+        keys, name = run.store.keys, run.class_name
+        if self.ruby:
+            joined = codec.ruby_joined(run.args)
+            return keys.ruby_retry(name, joined), keys.ruby_retry(name, joined, "failure-")
+        args = codec.retry_args(run.args)
+        return keys.retry(name, args), keys.retry_failure(name, args)
 
 
 def _failure(run: Run, error: BaseException) -> bytes:

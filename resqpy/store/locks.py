@@ -71,11 +71,13 @@ class JobLockKey:
         lock: the key, shared with Node.
         holder: the hash of the locks of one worker (`Keys.job_locks`).
         seconds: its lifetime.
+        ruby: the key is one of Ruby's, which leaves locks there that don't expire.
     """
 
     lock: str
     holder: str
     seconds: int
+    ruby: bool = False
 
     @property
     def release_command(self) -> tuple[Arg, ...]:
@@ -94,7 +96,7 @@ async def take_job_lock(store: Store, key: JobLockKey, *, again: bool = False) -
     Args:
         again: the first reply was lost; if we have the lock, that attempt took it.
     """
-    args: list[Arg] = [key.seconds, int(again)]
+    args: list[Arg] = [key.seconds, int(again), int(key.ruby)]
     return bool(await store.run("take_job_lock", [key.lock, key.holder], args))
 
 

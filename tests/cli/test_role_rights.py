@@ -29,6 +29,8 @@ RIGHTS = {
     "queue_lock": "rw rw rw r",
     "once": "rw rw rw r",
     "job_lock": "rw rw rw r",
+    "ruby_lock": "rw rw rw r",
+    "ruby_retry": "- rw rw r",
     "task": "rw rw rw r",
     "task_locks": "rw rw rw r",
     "tasks_scheduled": "rw rw rw r",
@@ -139,6 +141,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("TIME",): "producer worker scheduler viewer console",
     ("SCAN", "0"): "worker scheduler viewer console",
     ("XREVRANGE", KEYS.audit, "+", "-"): "viewer console",
+    ("SET", KEYS.ruby_lock("x", "y", "loner:"), "1"): "producer worker scheduler console",
     ("GETEX", KEYS.own("x")): "console",
     ("XADD", KEYS.own("x"), "*", "a", "b"): "console",
     ("DBSIZE",): "scheduler viewer console",
@@ -192,7 +195,7 @@ def _key(name: str) -> str | bytes:
     if name == "junk":
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
-    two = {"fires", "parked_jobs", "web", "web_removed"}
+    two = {"fires", "parked_jobs", "web", "web_removed", "ruby_lock", "ruby_retry"}
     count = 2 if name.startswith("retry") or name in two else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)

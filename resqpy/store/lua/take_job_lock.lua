@@ -3,6 +3,7 @@
 -- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
 -- ARGV 1   lifetime in seconds; its value is the second at which it expires, by Redis' clock
 --      2   "1": repeated, because the first reply was lost
+--      3   "1": of a key of Ruby's: what it left with a second in the past is taken over
 -- Returns  1 taken, 0 somebody else has it
 -- Read by  Node: workerslock:<…>
 
@@ -11,6 +12,11 @@
 local lock, holder, seconds = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local value = lock_value(seconds)
 redis.call('DEL', holder .. ':') -- as in spare_memory.lua
+if ARGV[3] == '1' then
+  local held = redis.call('GET', lock)
+  local ends = held and tonumber(held:match('^%d+$'))
+  if ends and ends < math.floor(now_ms() / 1000) then redis.call('DEL', lock) end
+end
 if redis.call('SET', lock, value, 'EX', seconds, 'NX') then
   local noted = redis.pcall('HSET', holder, lock, value)
   if type(noted) == 'table' then

@@ -1,0 +1,136 @@
+"""Locks and counts under the keys of Ruby's plugins, as their sources have them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from resqpy.base import codec
+from resqpy.base.errors import InvalidJob, UsageError
+from resqpy.base.keys import Keys
+from resqpy.engine.definition import define
+from tests.plugins.conftest import MakeStage
+from tests.plugins.stage import Gate
+
+LOCK, LONER = "resque:lock:job:1-x", "resque:loner:lock:job:1-x"
+COUNT = "resque:resque-retry:job:1-x"
+
+
+def task(perform: Any, plugin: str, **options: Any) -> dict[str, Any]:
+    """With a plugin that shares Ruby's keys."""
+    options = {plugin: {"keys": "ruby", **options}}
+    return {"perform": perform, "plugins": [plugin], "plugin_options": options}
+
+
+@pytest.mark.parametrize(
+    ("args", "joined"),
+    [
+        ([], ""),
+        ([1, "x"], "1-x"),
+        ([True, False, None, "a b"], "true-false--a b"),
+        ([1.0, 1e20, [1, ["x", []]]], "1.0-1.0e+20-1-x-"),
+    ],
+)
+def test_arguments_as_ruby_joins_them(args: list[Any], joined: str) -> None:
+    """`args.join("-")`."""
+    assert codec.ruby_joined(args) == joined
+
+
+def test_the_keys() -> None:
+    """Without arguments the locks end with a colon, and the count does not; it has no white space."""
+    keys = Keys()
+    assert keys.ruby_lock("A", "") == "resque:lock:A:"
+    assert keys.ruby_lock("A", "1", "loner:") == "resque:loner:lock:A:1"
+    assert keys.ruby_retry("A", "") == "resque:resque-retry:A"
+    assert keys.ruby_retry("A", "a b\n-c") == "resque:resque-retry:A:ab-c"
+    assert keys.ruby_retry("A", "1", "failure-") == "resque:failure-resque-retry:A:1"
+
+
+async def test_ruby_sees_that_it_runs(make_stage: MakeStage) -> None:
+    """resque-lock-timeout takes no lock whose value is in the future."""
+    gate = Gate()
+    stage = make_stage(job=task(gate, "JobLock", lockTimeout=30))
+    await stage.queue.enqueue("q", "job", [1, "x"])
+    before_s = int(time.time())
+    async with stage.working():
+        await gate.entered.wait()
+        value = await stage.redis.get(LOCK)
+        gate.open.set()
+        await stage.until_idle()
+    assert before_s < int(value) <= before_s + 60
+    assert await stage.redis.exists(LOCK) == 0
+
+
+@pytest.mark.parametrize(("over_in_s", "runs"), [(60, False), (-60, True), (None, False)])
+async def test_what_ruby_holds_is_waited_for(
+    make_stage: MakeStage, over_in_s: int | None, runs: bool
+) -> None:
+    """Until the second in its value; one without a time (`true`) is held until Ruby frees it."""
+    gate = Gate()
+    gate.open.set()
+    stage = make_stage(job=task(gate, "JobLock"))
+    held = "true" if over_in_s is None else str(int(time.time()) + over_in_s)
+    await stage.redis.set(LOCK, held)
+    await stage.queue.enqueue("q", "job", [1, "x"])
+    async with stage.working():
+        await stage.until_idle()
+    assert gate.entered.is_set() is runs
+    assert (await stage.redis.get(LOCK) is None) is runs
+    assert await stage.redis.exists("resque:delayed_queue_schedule") == (not runs)
+
+
+async def test_one_in_the_queue(make_stage: MakeStage) -> None:
+    """Its loner: whoever enqueues."""
+    stage = make_stage(job=task(print, "QueueLock"))
+    await stage.redis.set(LONER, str(int(time.time()) + 60))
+    assert not await stage.queue.enqueue("q", "job", [1, "x"])
+    assert await stage.queue.enqueue("q", "job", [2, "x"])
+    await stage.redis.delete(LONER)
+    assert await stage.queue.enqueue("q", "job", [1, "x"])
+    assert int(await stage.redis.get(LONER)) > time.time()
+    async with stage.working():
+        await stage.until_idle()
+    assert await stage.redis.exists(LONER) == 0
+
+
+async def test_attempts_are_counted_together(make_stage: MakeStage) -> None:
+    """Ruby's count is 0 while its first attempt runs, and stays so when that fails."""
+
+    def fail(*_: Any) -> None:
+        raise ValueError("no")
+
+    stage = make_stage(job=task(fail, "Retry", retryLimit=3))
+    await stage.redis.set(COUNT, "0")
+    await stage.queue.enqueue("q", "job", [1, "x"])
+    async with stage.working():
+        await stage.until_idle()
+    assert await stage.redis.get(COUNT) in (b"1", "1")  # the second; one more is left
+
+    await stage.queue.enqueue("q", "job", [1, "x"])
+    async with stage.working():
+        await stage.until_idle()
+    assert await stage.redis.exists(COUNT) == 0
+    assert await stage.redis.llen("resque:failed") == 1
+
+
+async def test_arguments_that_have_no_text_are_refused(make_stage: MakeStage) -> None:
+    """What `inspect` makes of a hash depends on the version of Ruby."""
+    stage = make_stage(job=task(print, "QueueLock"))
+    with pytest.raises(InvalidJob, match="with an object in them"):
+        await stage.queue.enqueue("q", "job", [{"a": 1}])
+
+
+@pytest.mark.parametrize(
+    ("plugin", "options"),
+    [
+        ("JobLock", {"keys": "php"}),
+        ("Retry", {"keys": 1}),
+        ("QueueLock", {"keys": "ruby", "key": "x"}),
+    ],
+)
+def test_wrong_options(plugin: str, options: dict[str, Any]) -> None:
+    """When the task is defined."""
+    with pytest.raises(UsageError, match="keys"):
+        define("job", print, plugins=[plugin], plugin_options={plugin: options})
