@@ -131,6 +131,7 @@ def test_what_no_scheduler_of_ours_will_run_is_told(
         ("a: 5", "schedule 'a' is not a mapping"),
         ("a:\n  cron: 2026-01-01", "'a'"),
         ("a:\n  every: 1h\nb:\n  every: 1h\na:\n  every: 2h\n", "'a' stands twice"),
+        ('{"a": {"every": "1h"}, "b": {"every": "1h"}, "a": {"every": "2h"}}', "'a' stands twice"),
         ("a:\n  every: 1h\n  args:\n    - {x: 1, x: 2}\n", "'x' stands twice"),
     ],
 )

@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5990, 50),
+    "cli": (5991, 50),
     "contrib": (903, 15),
     "diagnosis": (2386, 12),
     "embedded": (490, 6),

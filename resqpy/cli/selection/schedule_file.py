@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
-from resqpy.base.json_rules import read_strict
+from resqpy.base.json_rules import named_twice, read_strict
 
 _TIMES = ("cron", "every")
 _ENTRY = {*_TIMES, "class", "custom_job_class", "queue", "args", "description"}
@@ -43,8 +42,16 @@ def read_yaml(text: str) -> Any:
     Raises:
         UsageError: it is no plain YAML, or says something twice.
     """
-    with suppress(ValueError):
-        return read_strict(text.encode())  # JSON, which needs no library
+    try:
+        found = read_strict(text.encode())  # JSON, which needs no library
+    except ValueError:
+        return _from_yaml(text)
+    if (name := named_twice(text)) is not None:
+        raise UsageError(f"{name!r} stands twice in the file")
+    return found
+
+
+def _from_yaml(text: str) -> Any:
     if "<%" in text:
         raise UsageError(
             "the file is an ERB template: write it out first, in the application: "
@@ -62,7 +69,6 @@ def read_yaml(text: str) -> Any:
 
 
 def _refuse_twice(yaml: Any, root: Any) -> None:
-    """Of a name that stands twice in a mapping YAML keeps the last, in silence."""
     left, seen = [root], {id(None)}
     while left:
         if id(node := left.pop()) in seen:
