@@ -487,6 +487,25 @@ async def test_what_would_end_ruby_is_never_written(
         assert not await redis.exists(SCHEDULES, CHANGED)
 
 
+async def test_what_has_changed_meanwhile_is_not_overwritten(redis_url: str, redis: Any) -> None:
+    """Nor removed, nor written again; what is still as it was read is."""
+    async with Scene(redis_url) as scene:
+        await scene.verbs.set_schedule("x", {"every": "1h", "class": "A", "queue": "q"})
+        raw, new = (await scene.verbs.entries())["x"], b'{"every":"2h","class":"A","queue":"q"}'
+        await redis.delete(CHANGED)
+
+        for old, wanted in ((b"", new), (new, raw), (new, b"")):
+            assert not await scene.verbs.replace("x", old, wanted)
+        assert await redis.hgetall(SCHEDULES) == {b"x": raw}
+        assert not await redis.exists(CHANGED)
+        assert await scene.verbs.replace("x", raw, new)
+        assert await redis.hgetall(SCHEDULES) == {b"x": new}
+        assert await redis.smembers(CHANGED) == {b"x"}
+        assert await scene.verbs.replace("x", new, b"")
+        assert not await scene.verbs.replace("x", new, b"")
+        assert await scene.verbs.replace("x", b"", raw)
+
+
 async def test_an_empty_name_is_refused(redis_url: str) -> None:
     """A schedule has a name."""
     async with Scene(redis_url) as scene:

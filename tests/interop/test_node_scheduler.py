@@ -6,7 +6,10 @@ import json
 import time
 from typing import Any
 
+from resqpy import Snooze, current_run
+from resqpy.engine.definition import define
 from resqpy.engine.queue.queue import Queue
+from tests.plugins.conftest import MakeStage
 from tests.support.foreign import NodeDriver, StartNode
 from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
@@ -105,6 +108,29 @@ async def test_delayed_by_us_promoted_and_worked_by_node(
     await node.wait_event("success")
 
     assert [entry["args"] for entry in await ran(redis)] == [[{"a": 1}, "é"]]
+
+
+async def test_snoozed_by_us_promoted_by_node(
+    node: NodeDriver, redis: Any, make_stage: MakeStage
+) -> None:
+    """A plain delayed job, which Node finds by its arguments; it writes the same bytes, so our count holds."""
+    seen: list[int] = []
+
+    async def job(*_: Any) -> None:
+        seen.append(current_run.get().snoozed)
+        raise Snooze(1000, most=2)
+
+    args = [{"a": 1}, "é", 1.5]
+    stage = make_stage(job=define("job", job))
+    await stage.queue.enqueue("q", "job", args)
+    async with stage.working():
+        await wait_for(lambda: len(stage.events) == 1)
+        assert len(await node.call("queue.scheduledAt", "q", "job", args)) == 1
+        await node.call("scheduler.start", {"timeout": 20})
+        await wait_for(lambda: len(stage.events) == 3)
+
+    assert seen == [0, 1, 2]
+    assert [name for name, _ in stage.events] == ["snoozed", "snoozed", "failure"]
 
 
 async def test_deletions_across(
