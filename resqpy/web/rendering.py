@@ -24,7 +24,11 @@ from resqpy.web.visit import Visit
 _FOLDER = Path(__file__).parent
 STATIC: dict[str, tuple[bytes, str]] = {
     name: ((_FOLDER / "static" / name).read_bytes(), kind)
-    for name, kind in (("console.css", "text/css; charset=utf-8"), ("icon.svg", "image/svg+xml"))
+    for name, kind in (
+        ("console.css", "text/css; charset=utf-8"),
+        ("console.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    )
 }
 MENU = (
     ("/", "Overview"),

@@ -89,12 +89,12 @@ async def fill(redis: Redis) -> None:
 # What our templates have.
 TAGS = """
     html head meta title link body a header div nav span form button main p footer h1 h2 dl dt dd small section ul
-    ol li strong table thead tbody tr th td time code br pre input label select option
+    ol li strong script table thead tbody tr th td time code br pre input label select option
 """
 ATTRIBUTES = """
     lang charset name content rel type href class id aria-label aria-current method action data-label datetime
     title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
-    selected
+    selected id src defer data-events data-live
 """
 
 
@@ -111,10 +111,12 @@ class Reader(HTMLParser):
         """Note an element and its attributes."""
         if tag not in TAGS.split():
             self.foreign.append(f"<{tag}>")
+        if tag == "script" and "/static/" not in (dict(attrs).get("src") or ""):
+            self.foreign.append("<script>")
         for name, value in attrs:
             if name not in ATTRIBUTES.split():
                 self.foreign.append(f"{tag} {name}")
-            if name in ("href", "action") and value and not _ours(value):
+            if name in ("href", "action", "src", "data-events") and value and not _ours(value):
                 self.foreign.append(f"{tag} {name}={value}")
             if name == "href" and tag == "a" and value:
                 self.links.append(value)

@@ -1,16 +1,22 @@
-"""The hostile store in a real browser: no script runs, nothing is blocked that a page needs."""
+"""Pages in a real browser: no script of the hostile store runs, nothing is blocked that they need."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from redis.asyncio import Redis
 
+from resqpy.web.app import Console
 from tests.support.waiting import wait_for
 from tests.web import hostile
 from tests.web.conftest import MakeConsole, as_role
@@ -27,37 +33,150 @@ PAGES = (
     "/workers",
     "/audit",
 )
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)"
+    ),
+]
 
 
-@pytest.mark.full
-@pytest.mark.timeout(180)
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
-async def test_chromium_runs_nothing(
-    make_console: MakeConsole, redis: Redis, tmp_path: Path
-) -> None:
-    """What it complains of (a blocked script or style, an error) it writes to its log as CONSOLE."""
-    await hostile.fill(redis)
-    console = make_console(authenticate=as_role("admin"))
+@asynccontextmanager
+async def served(console: Console) -> AsyncIterator[str]:
+    """Its address while it is served."""
     config = uvicorn.Config(console, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))
         await wait_for(lambda: server.started)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        console.live.end()
+        server.should_exit = True
+        await serving
+
+
+async def test_chromium_runs_nothing(
+    make_console: MakeConsole, redis: Redis, tmp_path: Path
+) -> None:
+    """What it complains of (a blocked script or style, an error) it writes to its log as CONSOLE."""
+    await hostile.fill(redis)
+    async with served(make_console(authenticate=as_role("admin"))) as base:
         for path in PAGES:
-            shown, log = await dump(f"http://127.0.0.1:{listener.getsockname()[1]}{path}", tmp_path)
+            shown, log = await dump(f"{base}{path}", tmp_path)
             assert "<h1>" in shown, (path, log[-2000:])
             assert hostile.read(shown).foreign == [], path
             assert "CONSOLE" not in log, (path, log[-2000:])
-        server.should_exit = True
-        await serving
 
 
 async def dump(url: str, profile: Path) -> tuple[str, str]:
     """The page as the browser has it after its scripts have run, and the browser's log."""
     process = await asyncio.create_subprocess_exec(
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-        "--enable-logging=stderr", "--virtual-time-budget=1000", "--dump-dom", url,
+        "--enable-logging=stderr", "--dump-dom", url,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
     return out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+
+
+async def test_the_numbers_of_an_open_page_follow(
+    make_console: MakeConsole, redis: Redis, tmp_path: Path
+) -> None:
+    """Without a reload, without a complaint; who has marked a text keeps it marked."""
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush("resque:queue:mail", "{}")
+    console = make_console(authenticate=as_role("admin"))
+    waiting = "document.querySelector('#numbers dd').textContent"
+    async with served(console) as base, Tab.opened(tmp_path) as tab:
+        await tab.do("Page.navigate", url=f"{base}/")
+        await tab.until(f"{waiting} === '1' && document.getElementById('live').textContent !== ''")
+        await tab.value("window.same = true")
+        await redis.rpush("resque:queue:mail", "{}", "{}")
+        await tab.until(f"{waiting} === '3' && window.same === true")
+        await tab.value(
+            "document.getSelection().selectAllChildren(document.querySelector('#numbers'))"
+        )
+        await redis.rpush("resque:queue:mail", "{}")
+        await tab.until("document.querySelector('#state td.number').textContent === '4'")
+        assert await tab.value(waiting) == "3"
+        assert await tab.value("document.getElementById('live').textContent") == "· live"
+        assert len(console.live._watchers) == 1
+        await tab.do("Page.navigate", url=f"{base}/failed/entries")  # which has nothing to follow
+        await wait_for(lambda: not console.live._watchers)
+        assert tab.complaints == []
+
+
+class Tab:
+    """A tab of a browser that is told what to do over a pair of pipes.
+
+    Attributes:
+        complaints: errors and what was blocked.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._number = 0
+        self._session: dict[str, str] = {}
+        self.complaints: list[Any] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, profile: Path) -> AsyncIterator[Tab]:
+        """A new browser with one tab."""
+        ours, theirs = os.pipe(), os.pipe()  # from it, to it
+        words = (
+            f"exec {CHROMIUM} --headless --no-sandbox --disable-gpu --user-data-dir={profile} "
+            f"--remote-debugging-pipe about:blank 3<&{theirs[0]} 4>&{ours[1]}"
+        )
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", words, pass_fds=(theirs[0], ours[1]),
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs[0])
+        os.close(ours[1])
+        reader = asyncio.StreamReader(limit=2**24)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        with os.fdopen(ours[0], "rb") as pipe:
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: protocol, pipe
+            )
+            tab = cls(reader, theirs[1])
+            found = await tab.do("Target.createTarget", url="about:blank")
+            target = {"targetId": found["targetId"], "flatten": True}
+            session = await tab.do("Target.attachToTarget", **target)
+            tab._session = {"sessionId": session["sessionId"]}
+            for domain in ("Page", "Runtime", "Log"):
+                await tab.do(f"{domain}.enable")
+            yield tab
+            process.terminate()
+            await process.wait()
+            os.close(theirs[1])
+            transport.close()
+
+    async def do(self, method: str, **parameters: Any) -> Any:
+        """What a command of the DevTools protocol answers."""
+        self._number += 1
+        asked = {"id": self._number, "method": method, "params": parameters, **self._session}
+        os.write(self._writer, json.dumps(asked).encode() + b"\0")
+        while True:
+            told = json.loads((await self._reader.readuntil(b"\0"))[:-1])
+            if told.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
+                self.complaints.append(told["params"])
+            if told.get("id") == self._number:
+                assert "error" not in told, told
+                return told["result"]
+
+    async def value(self, expression: str) -> Any:
+        """What an expression is there."""
+        found = await self.do("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        """Wait until an expression is true there."""
+
+        async def seen() -> bool:
+            return await self.value(expression) is True
+
+        await wait_for(seen)

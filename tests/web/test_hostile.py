@@ -74,6 +74,16 @@ async def test_the_api_answers_all_the_same(api: ApiClient, redis: Redis, path: 
     assert isinstance(answer.json, dict)
 
 
+def test_the_script_is_small_and_plain() -> None:
+    """It makes no code of texts, and writes none of them as HTML."""
+    script = (TEMPLATES[0].parents[1] / "static" / "console.js").read_text()
+    assert len(script.splitlines()) <= 200
+    assert (
+        re.findall(r"innerHTML|outerHTML|document\.write|eval|Function\(|insertAdjacent", script)
+        == []
+    )
+
+
 async def test_names_in_paths(make_console: MakeConsole, redis: Redis) -> None:
     """Whatever bytes a queue's name has, its page is found."""
     names = [b"a/b", b"..", b"", b"\xff\xfe", b"~x", b"%41", b"a?b#c", "ä".encode(), b"x" * 10_000]
