@@ -86,9 +86,9 @@
     source = null;
   };
 
-  // A browser opens six connections to a host, and streams of hidden tabs would take them all.
+  // Only where a page has numbers: a browser opens six connections to a host, and streams of hidden tabs would take them all.
   const start = () => {
-    if (source !== null || document.hidden || document.querySelector("[data-live]") === null) return;
+    if (source !== null || document.hidden || document.querySelector("main [data-live]") === null) return;
     source = new EventSource(events);
     for (const kind of ["counts", "task", "resync"]) source.addEventListener(kind, heard);
     source.addEventListener("error", lost);
