@@ -28,7 +28,6 @@ from resqpy.tracked.records import status_sets
 
 NAME = "resqpy leave"
 LEASE_S = 60.0
-_SILENT_MS = 30_000  # three heartbeats
 _ENDS = (codec.EXPIRES.encode(), codec.DEADLINE.encode())
 _OPEN = [each.value for each in TaskStatus if not each.final]
 
@@ -147,8 +146,8 @@ class Leaving:
 
     async def look(self) -> Left:
         """What there is. Reads all waiting and delayed jobs, and the names of all keys."""
-        now_ms = await self._resque.now_ms()
-        live = [e for e in await processes(self._resque) if e.seen_ms > now_ms - _SILENT_MS]
+        live_ms = await self._live_since_ms()
+        live = [each for each in await processes(self._resque) if each.seen_ms > live_ms]
         ours = (await standing(self._store, self._options.ruby_lock_prefix))[0]
         unobeyed = [each async for each in self._unobeyed() if each.number]
         return Left(live, ours.holder, await self._jobs(), unobeyed, await self._keys())
@@ -186,8 +185,12 @@ class Leaving:
         if event == "error":
             self.errors.append(str(details[0]))
 
+    async def _live_since_ms(self) -> float:
+        """Whose last heartbeat is later is alive: the rule of those who rescue jobs."""
+        return await self._resque.now_ms() - self._options.rescue_after_s * 1000
+
     async def _jobs(self) -> dict[str, int]:
-        live_s = (await self._resque.now_ms() - _SILENT_MS) / 1000
+        live_s = await self._live_since_ms() / 1000
         seen_s = await rescue.processes(self._store)
         parked = sum(each.count for each in await queues.parked(self._store))
         spared = {None, *(each for each, at_s in seen_s.items() if at_s > live_s)}

@@ -41,7 +41,8 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 
 async def died_with(store: Store, raw: bytes, silent_s: float = 100) -> None:
     """A process took a job, and was killed."""
-    await workers.register(store, INCARNATION, [MINE], "2026-11-21 00:00:00 +0000")
+    life = b'{"host":"host","pid":1,"queues":"mail"}'
+    await workers.register(store, INCARNATION, [MINE], "2026-11-21 00:00:00 +0000", life=life)
     await store.call("RPUSH", "resque:queue:mail", raw)
     exchange = Exchange(store)
     await exchange.run([], [SlotRef.of(MINE)], ["mail"], "2026-11-21T00:00:00.000001Z")
@@ -51,10 +52,10 @@ async def died_with(store: Store, raw: bytes, silent_s: float = 100) -> None:
 
 async def park(store: Store, raw: bytes) -> None:
     """A job waits for a limit."""
-    keys = store.keys
+    keys = store.keys  # first the limit: a leader puts back what is parked without one
+    await store.call("HSET", keys.running_limits, "{task}Echo", "pay\t", "{limit}pay", 1)
     await store.call("ZADD", keys.parked, 1, "pay\nmail")
     await store.call("RPUSH", keys.parked_jobs("pay", "mail"), raw)
-    await store.call("HSET", keys.running_limits, "{task}Echo", "pay\t", "{limit}pay", 1)
 
 
 async def test_all_jobs_are_put_back(store: Store, redis: Redis, resqpy: Call) -> None:
@@ -143,6 +144,23 @@ async def test_anyway(redis: Redis, resqpy: Call, store: Store) -> None:
     assert (done.code, done.json["put_back"]) == (Exit.OK, {"parked": 1, "claimed": 0, "lost": 0})
     assert await redis.smembers("resque:workers") == {str(MINE).encode()}
     assert await redis.exists(f"resque:worker:{MINE}") == 1
+
+
+async def test_who_is_silent_for_long_lives_where_the_config_says_so(
+    redis: Redis, resqpy: Call, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process counts as dead when those who rescue its jobs say so, neither earlier nor later."""
+    await died_with(store, job(1), silent_s=60)
+    monkeypatch.setenv("RESQPY_SCHEDULER_RESCUE_AFTER", "120s")
+    refused = await asyncio.to_thread(resqpy, "leave", "--yes")
+    beside = await asyncio.to_thread(resqpy, "leave", "--anyway", "--yes", "--json")
+    monkeypatch.setenv("RESQPY_SCHEDULER_RESCUE_AFTER", "50s")
+    done = await asyncio.to_thread(resqpy, "leave", "--yes", "--json")
+
+    assert (refused.code, "1 worker process" in refused.err) == (Exit.NO, True)
+    assert (beside.json["put_back"]["lost"], beside.json["left"]["jobs"]["lost"]) == (0, 0)
+    assert (done.code, done.json["put_back"]["lost"]) == (Exit.OK, 1)
+    assert await redis.lrange("resque:queue:mail", 0, -1) == [job(1)]
 
 
 async def test_a_leader_is_not_deposed(redis: Redis, resqpy: Call) -> None:
