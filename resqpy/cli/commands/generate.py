@@ -159,7 +159,7 @@ def _write(writer: Writer) -> None:
 
 _IMPORTED = re.compile(r"^from [\w.]+ import (.+)$", re.MULTILINE)
 # What `api` has besides a project's own initializers.
-OF_API = ("config", "log", "redis", "registry", "resque", "tasks", "tracked")
+OF_API = ("config", "log", "redis", "registry", "resque", "schedules", "tasks", "tracked")
 
 
 def check_free(kind: str, name: Name) -> None:

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -31,7 +31,6 @@ from resqpy.cli.processes.supervisor import (
     ServiceManager,
     Supervisor,
 )
-from resqpy.cli.selection.pool_file import QueueGroup, read_pool
 from resqpy.framework.config.merge import OVERRIDE, variable_of
 from resqpy.framework.config.sections import LoggerConfig
 from resqpy.framework.logs import writer as log_writer
@@ -41,6 +40,9 @@ from resqpy.framework.process.process import Process
 from resqpy.framework.project.layout import FILE
 from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.project import Project
+
+if TYPE_CHECKING:
+    from resqpy.cli.selection.pool_file import QueueGroup
 
 # A worker process, from its options to its end.
 
@@ -316,8 +318,11 @@ def _supervise(settings: Settings, project: ProjectDirectory) -> int:
     guard_standard_streams()
     configure(project.config.logger, project.name)
     process = project.config.process
-    port, groups = process.health_port, list[QueueGroup]()
+    port = process.health_port
+    groups: list[QueueGroup] = []
     if process.pool:
+        from resqpy.cli.selection.pool_file import read_pool
+
         flag = project.config.origin("process.pool") == OVERRIDE
         folder = Path() if flag else project.root  # as of other files on a command line
         groups = read_pool(folder / process.pool, project.config.environment)
@@ -335,14 +340,8 @@ def _supervise(settings: Settings, project: ProjectDirectory) -> int:
 
     environ = _environ(settings)
     grace = Grace.of(project.config.tasks)
-    children = Supervisor(
-        ["worker"],
-        len(groups) or process.processes,
-        grace,
-        environ=environ,
-        burst=process.burst,
-        vary=vary,
-    )
+    count = len(groups) or process.processes
+    children = Supervisor(["worker"], count, grace, environ=environ, burst=process.burst, vary=vary)
     with _kept_redis(project):
         return asyncio.run(children.run())
 
