@@ -12,6 +12,7 @@ from tests.benchmarks import (
     first_job,
     idle,
     lateness,
+    limits,
     million,
     pickup,
     promotion,
@@ -23,7 +24,7 @@ from tests.benchmarks.report import Section
 from tests.benchmarks.runner import Bench
 
 _PARTS = (
-    drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, tracked,
+    drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, limits, tracked,
     start, autoscale, first_job,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}

@@ -1,8 +1,10 @@
-"""Limits of tasks and keys while their processes are killed: never more than may, no place is left, all run."""
+"""Limits of tasks and keys while processes are killed or frozen: never more than may, no place left, all run."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import os
 import random
 import signal
@@ -24,6 +26,7 @@ from resqpy.engine.definition import define
 
 async def job(inputs: dict) -> None:
     key, number = inputs["account"], inputs["number"]
+    await redis.call("HINCRBY", "runs", number, 1)
     for name in (key, "all"):
         await redis.call("SADD", f"running:{name}", f"{os.getpid()}:{number}")
         await redis.call("ZADD", "most", "GT", await redis.call("SCARD", f"running:{name}"), name)
@@ -84,19 +87,95 @@ async def test_keys_while_processes_are_killed(
             await wait_for(lambda: _reached(redis, jobs), 120)
             await wait_for(lambda: _idle(redis), 60)
 
-            most = {key: await redis.zscore("most", key) for key in (*KEYS, "all")}
-            assert {key for key in KEYS if most[key] > 2} == set()
-            assert 2 < most["all"] <= 7  # on a busy machine seven seldom run at once
-            assert await queues.parked(resque.store) == []
-            assert await resque.length("q") == 0
-            assert await redis.exists("resque:failed") == 0
-            slots = [key async for key in redis.scan_iter("resque:resqpy:limits:slots:*")]
-            assert slots == []
-            assert await redis.hlen("resque:resqpy:limits:holds") == 0
+            await _nothing_is_left(resque, redis)
         finally:
             for child in children:
                 child.kill()
                 await asyncio.to_thread(child.wait)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("jobs", "freezes"),
+    [(300, 1), pytest.param(3000, 12, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
+)
+async def test_keys_while_a_process_is_frozen(
+    redis_url: str, redis: Any, jobs: int, freezes: int
+) -> None:
+    """Until others have taken its jobs back, and then it goes on: never more than may run beside what it ran then,
+    which runs twice, and what it takes anew counts as that of the others.
+    """
+    chance, children = random.Random(jobs), []
+    async with Resque(redis_url) as resque:
+        try:
+            children += [await asyncio.to_thread(start, redis_url) for _ in range(3)]
+            for n in range(freezes):
+                some = range(n * jobs, (n + 1) * jobs)
+                work = [("q", "C", [{"account": chance.choice(KEYS), "number": e}]) for e in some]
+                await resque.enqueue_many(work[: jobs // 2])
+                frozen, twice = await _freeze(redis, children)
+                await _forget(redis, frozen.pid)
+                await wait_for(lambda pid=frozen.pid: _rescued(redis, pid), 60)  # type: ignore[misc]
+                await resque.enqueue_many(work[jobs // 2 :])
+                os.kill(frozen.pid, signal.SIGCONT)
+                await wait_for(lambda done=some.stop: _reached(redis, done), 120)  # type: ignore[misc]
+                await wait_for(lambda: _empty(resque), 60)
+                await wait_for(lambda: _idle(redis), 60)
+                assert [e for e in twice if int(await redis.hget("runs", e)) < 2] == []
+            await _nothing_is_left(resque, redis)
+        finally:
+            for child in children:
+                child.kill()
+                await asyncio.to_thread(child.wait)
+
+
+async def _freeze(
+    redis: Any, children: list[subprocess.Popen[bytes]]
+) -> tuple[subprocess.Popen[bytes], set[bytes]]:
+    """Stop a process in the middle of its jobs, all of which have said that they run: one that says so when it
+    goes on would count beside those that took its place. Returns it, and their numbers.
+    """
+    for child in itertools.cycle(children):
+        os.kill(child.pid, signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, child.pid, os.WSTOPPED)
+        mine = f"{child.pid}:".encode()
+        said = await redis.smembers("running:all")
+        running = {each.removeprefix(mine) for each in said if each.startswith(mine)}
+        if running and await _taken_by(redis, child.pid) <= running:
+            return child, running
+        os.kill(child.pid, signal.SIGCONT)
+        await asyncio.sleep(0)
+    raise AssertionError("there is no process")
+
+
+async def _taken_by(redis: Any, pid: int) -> set[bytes]:
+    """The numbers of the jobs in the records of a process."""
+    keys = [key async for key in redis.scan_iter(f"resque:worker:*:{pid}-*:q")]
+    records = [json.loads(each) for each in await redis.mget(keys) if each] if keys else []
+    return {str(each["payload"]["args"][0]["number"]).encode() for each in records}
+
+
+async def _empty(resque: Resque) -> bool:
+    """Whether no job waits, or is parked."""
+    return await resque.length("q") == 0
+
+
+async def _rescued(redis: Any, pid: int) -> bool:
+    """Whether no record of a process is left."""
+    return [key async for key in redis.scan_iter(f"resque:worker:*:{pid}-*")] == []
+
+
+async def _nothing_is_left(resque: Resque, redis: Any) -> None:
+    """Never more ran than may; nothing waits, has failed, or holds a place."""
+    most = {key: await redis.zscore("most", key) for key in (*KEYS, "all")}
+    assert {key for key in KEYS if most[key] > 2} == set()
+    assert 2 < most["all"] <= 7  # on a busy machine seven seldom run at once
+    assert await queues.parked(resque.store) == []
+    assert await resque.length("q") == 0
+    assert await redis.exists("resque:failed") == 0
+    slots = [key async for key in redis.scan_iter("resque:resqpy:limits:slots:*")]
+    assert slots == []
+    assert await redis.hlen("resque:resqpy:limits:holds") == 0
 
 
 async def _reached(redis: Any, count: int) -> bool:
