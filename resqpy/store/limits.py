@@ -14,7 +14,6 @@ from resqpy.base.keys import split_priority
 from resqpy.base.limits import AnyLimit, Rate, rule_text, texts_by_name
 from resqpy.base.model import KeyLimit, RunningLimit
 from resqpy.store.connection.client import Arg, Store
-from resqpy.store.connection.translation import Command
 from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
 
 _BRACE = "{"  # begins the fields that are no queues
@@ -174,19 +173,15 @@ async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
 
 
 async def give_turn(store: Store, some: Sequence[Parked]) -> None:
-    """Let workers look at what is parked."""
+    """Let workers look at what is parked still."""
     if some:
-        commands = [("ZADD", store.keys.parked_ready(e.queue), "NX", 0, e.key) for e in some]
-        await store.pipeline([*commands, _look(store)])
+        members = [f"{each.key}\n{each.queue}" for each in some]
+        await store.run("give_turn", _names(store)[1:], [store.keys.own("control"), *members])
 
 
 async def tell_to_look(store: Store) -> None:
     """Let all workers look for work."""
-    await store.call(*_look(store))
-
-
-def _look(store: Store) -> Command:
-    return ("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))
+    await store.call("PUBLISH", store.keys.own("control"), codec.encode_text({"look": True}))
 
 
 def _text(key: str, fields: Mapping[str, Mapping[str, str]]) -> str | None:

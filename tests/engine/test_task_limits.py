@@ -245,6 +245,27 @@ async def test_many_keys_have_a_turn(desk: Desk, redis: Any) -> None:
     assert (numbers(second), second.full) == ([999], False)
 
 
+async def test_a_turn_that_comes_late_leaves_nothing(desk: Desk, redis: Any) -> None:
+    """The leader reads what is parked and gives it turns, which may arrive when the jobs have run or are back in
+    their queue. What is parked still has its turn, at the time that it had if there was one.
+    """
+    await limits.announce(desk.store, {"C": [Limit(0, per="a")]})
+    await put(redis, raw(1, a=1), raw(2, a=2), raw(3, a=3))
+    await desk([], SLOTS, ["q"])
+    seen = sorted(await queues.parked(desk.store), key=lambda each: each.key)
+    assert [each.key for each in seen] == ["C:a=1", "C:a=2", "C:a=3"]
+    await redis.zadd("resque:resqpy:limits:ready:q", {"C:a=3": 7})
+    await queues.put_back(desk.store, seen[0])
+    await limits.give_turn(desk.store, seen)
+    ready = await redis.zrange("resque:resqpy:limits:ready:q", 0, -1, withscores=True)
+    assert ready == [(b"C:a=2", 0), (b"C:a=3", 7)]
+
+    for each in seen[1:]:
+        await queues.put_back(desk.store, each)
+    await limits.give_turn(desk.store, seen)
+    assert await redis.keys("resque:resqpy:limits:ready:*") == []
+
+
 async def test_a_name_by_hand_and_later_by_the_code(desk: Desk, redis: Any) -> None:
     """It is one limit: a job holds one place of it."""
     await limits.set_limit(desk.store, "C", 2, "C")
