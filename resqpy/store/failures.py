@@ -69,7 +69,27 @@ class EntryAction:
     guards: Sequence[Guard] = ()
 
 
-async def settle(store: Store, name: str, settlings: Sequence[EntryAction]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is written in the same step in which entries leave their list.
+
+    Attributes:
+        removal: the id under which removed entries are kept, to be put back; empty: they are not.
+        kept_s: for how many seconds.
+        command: done once for each step, if an entry has left.
+    """
+
+    removal: str = ""
+    kept_s: int = 0
+    command: Sequence[Arg] = ()
+
+
+NOTHING = Beside()
+
+
+async def settle(
+    store: Store, name: str, settlings: Sequence[EntryAction], beside: Beside = NOTHING
+) -> list[str]:
     """Remove or retry entries of one list, each atomically; one round trip per MiB.
 
     Returns:
@@ -80,7 +100,8 @@ async def settle(store: Store, name: str, settlings: Sequence[EntryAction]) -> l
     keys, words = store.keys, list[str]()
     for part in portions(settlings, lambda each: len(each.entry.raw) + len(each.raw)):
         gone = words.count("removed") + words.count("retried")
-        args: list[Arg] = [len(part)]
+        kept = keys.web_removed(beside.removal, name) if beside.removal else ""
+        args: list[Arg] = [kept, beside.kept_s, len(beside.command), *beside.command, len(part)]
         for each in part:
             args += _settling_words(store, each, gone)
         reply: list[bytes] = await store.run(
@@ -115,6 +136,8 @@ async def clear(store: Store, name: str, step: int = 1000) -> int:
 
 
 __all__ = [
+    "NOTHING",
+    "Beside",
     "EntryAction",
     "clear",
     "keep_bytes_command",

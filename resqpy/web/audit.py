@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resqpy.base import codec
 from resqpy.base.errors import StoreError
 from resqpy.diagnosis import texts
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 from resqpy.web.signin import address_of
 
@@ -28,7 +28,16 @@ async def note(visit: Visit, verb: str, what: str, **more: Any) -> None:
         what: what was changed: the name of a queue, a task.
         more: what else is worth knowing, such as `count` or `undo`; unset values are left out, long ones cut.
     """
-    store, who, what = visit.resque.store, visit.who, what[:_CUT]
+    store, who = visit.resque.store, visit.who
+    try:
+        await store.call(*note_of(visit, verb, what, **more))
+    except StoreError as error:
+        _log.error("cannot note that %s did this: %s %s: %s", who.who, verb, what[:_CUT], error)
+
+
+def note_of(visit: Visit, verb: str, what: str, **more: Any) -> list[Arg]:
+    """The command that notes a change."""
+    store, who = visit.resque.store, visit.who
     told = {
         name: value[:_CUT] if isinstance(value, str) else value
         for name, value in more.items()
@@ -40,14 +49,11 @@ async def note(visit: Visit, verb: str, what: str, **more: Any) -> None:
         "by": who.by,
         "address": address_of(visit.request),
         "verb": verb,
-        "what": what,
+        "what": what[:_CUT],
         "more": codec.json_text(visit.console.options.redaction.shown(told)),
     }
     words = [word for pair in fields.items() for word in pair]
-    try:
-        await store.call("XADD", store.keys.audit, "MAXLEN", "~", _KEPT, "*", *words)
-    except StoreError as error:
-        _log.error("cannot note that %s did this: %s %s: %s", who.who, verb, what, error)
+    return ["XADD", store.keys.audit, "MAXLEN", "~", _KEPT, "*", *words]
 
 
 async def entries(store: Store, size: int, before: str = "") -> tuple[list[dict[str, Any]], str]:

@@ -12,12 +12,12 @@ from resqpy.base.model import FailedJob
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
-from resqpy.store import delayed, queues
+from resqpy.store import delayed, failures, queues
 from resqpy.store.sweep import Item
 from resqpy.tracked.errors import TaskChanged, TaskStateError, UnknownTaskId
 from resqpy.web import trash
 from resqpy.web.asking import Refusal
-from resqpy.web.audit import note
+from resqpy.web.audit import note, note_of
 from resqpy.web.visit import Visit
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ async def audited(
     *,
     undo: str = "",
     always: bool = False,
+    noted: bool = False,
     **more: Any,
 ) -> T:
     """Make a change and note it, also if it breaks off; returns what it returns: whether something was changed, or
@@ -41,6 +42,7 @@ async def audited(
         what: what is changed, for people.
         undo: the id under which what is removed is kept.
         always: something is changed, whatever is returned: an empty queue is gone too.
+        noted: the change itself writes the note of its success.
         more: what else is worth knowing.
     """
     told = partial(note, visit, verb, what, undo=undo)
@@ -54,6 +56,8 @@ async def audited(
     except Exception as error:
         await told(outcome=f"failed: {class_of(error)}", **more)
         raise
+    if (made or always) and noted:
+        return made
     if made or always:
         await told(count=int(made) if made and isinstance(made, int) else None, **more)
     else:
@@ -119,18 +123,19 @@ async def remove_failed(visit: Visit, entry: FailedJob) -> str:
     """Remove a failed job, which is kept for a day; returns the id by which it can be put back, "" if it was gone
     already.
     """
-    undo, store = trash.new_id(), visit.resque.store
-
-    async def act() -> int:
-        number = await visit.resque.remove_failed(entry)
-        if number:
-            await trash.keep(store, undo, entry.source, [entry.raw])
-        return number
-
+    undo, task = trash.new_id(), entry.class_name
     what = f"failed job {failed_id(entry)[:10]}"
-    number = await audited(visit, "remove", what, act, undo=undo, task=entry.class_name)
+    # what undoes a removal is written with it, or a process that dies in between would leave no way back
+    beside = trash.kept_as(undo, note_of(visit, "remove", what, count=1, undo=undo, task=task))
+
+    async def act() -> bool:
+        action = failures.EntryAction(entry)
+        words = await failures.settle(visit.resque.store, entry.source, [action], beside)
+        return words == ["removed"]
+
+    gone = await audited(visit, "remove", what, act, undo=undo, noted=True, task=task)
     visit.console.groups.forget()
-    return undo if number else ""
+    return undo if gone else ""
 
 
 # -- delayed jobs --

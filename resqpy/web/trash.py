@@ -6,7 +6,10 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from resqpy.store.connection.client import Store, portions
+from resqpy.base import job_records
+from resqpy.store.connection.client import Arg, Store
+from resqpy.store.failures import Beside
+from resqpy.store.sweep import every
 
 KEPT_S = 24 * 3600
 MOST = 10_000  # entries of one removal
@@ -24,11 +27,9 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-async def keep(store: Store, removal: str, source: str, raws: Sequence[bytes]) -> None:
-    """Keep entries that were just removed from a failed list."""
-    key = store.keys.web_removed(removal, source)
-    for part in portions(raws, len):
-        await store.transaction([("RPUSH", key, *part), ("EXPIRE", key, KEPT_S)])
+def kept_as(removal: str, command: Sequence[Arg] = ()) -> Beside:
+    """Keep entries in the step that removes them, in which a command is done too."""
+    return Beside(removal, KEPT_S, command)
 
 
 async def restore(store: Store, removal: str) -> int:
@@ -39,6 +40,9 @@ async def restore(store: Store, removal: str) -> int:
     restored = 0
     for name in dict.fromkeys(["failed", *names]):
         key, target = store.keys.web_removed(removal, name), store.keys.failed_list(name)
+        async for raw in every(store, key):
+            if separate := job_records.decode_failed(raw).unreadable:
+                await store.call("PERSIST", store.keys.unreadable(separate))
         while True:
             found = await store.pipeline([("LMOVE", key, target, "LEFT", "RIGHT")] * _STEP)
             moved = sum(each is not None for each in found)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy.base import codec
+from resqpy.base import codec, job_records
 from resqpy.base.errors import StoreError
+from resqpy.store import failures
 from resqpy.store.connection.options import RedisOptions
 from resqpy.tracked.verbs import Tracked
-from resqpy.web import trash
 from resqpy.web.app import Console, ConsoleOptions
 from tests.web import hostile
 from tests.web.conftest import Browser, MakeConsole, as_role
@@ -279,17 +279,46 @@ async def test_a_large_group_is_confirmed_by_its_number(ann: Browser, redis: Red
     assert await redis.lrange("resque:failed", 0, -1) == entries
 
 
+class Killed(BaseException):
+    """Nothing of ours catches it, and nothing is done after it."""
+
+
+def then(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Removals and retries are written, and then this is raised."""
+    real = failures.settle
+
+    async def settle(*given: Any, **more: Any) -> None:
+        await real(*given, **more)
+        raise error
+
+    monkeypatch.setattr(failures, "settle", settle)
+
+
+async def test_a_removal_whose_process_died_can_be_undone(
+    make_console: MakeConsole, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after its write: what is needed for it, and the note with the button, are in that write."""
+    await redis.rpush("resque:failed", entry(1), entry(2))
+    dying = make_console(authenticate=as_role("operator"))
+    async with Browser(dying) as ann:
+        action, fields = forms((await ann.get("/failed/entries")).text, "/remove")[1]
+        then(monkeypatch, Killed())
+        with pytest.raises(Killed):
+            await ann.post(action, data=fields)
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(2)]
+    async with Browser(make_console(authenticate=as_role("admin"))) as admin:
+        assert "remove failed job" in words((await admin.get("/audit")).text)
+        [(undo, _)] = forms((await admin.get("/audit")).text, "")
+        await admin.post(undo, data={})
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(2), entry(1)]
+    assert [each["verb"] for each in await audit(redis)] == ["remove", "undo"]
+
+
 async def test_a_removal_that_broke_off_can_be_undone(
     make_console: MakeConsole, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As far as it came: the audit has the button."""
-    real = trash.keep
-
-    async def keep(*given: Any) -> None:
-        await real(*given)
-        raise StoreError("ERR too late")
-
-    monkeypatch.setattr(trash, "keep", keep)
+    then(monkeypatch, StoreError("ERR too late"))
     await redis.rpush("resque:failed", entry(1), entry(2))
     async with Browser(make_console(authenticate=as_role("admin"))) as admin:
         given = {"verb": "remove", "class": "Send", "expected": "2"}
@@ -298,6 +327,23 @@ async def test_a_removal_that_broke_off_can_be_undone(
         [(undo, _)] = forms((await admin.get("/audit")).text, "")
         await admin.post(undo, data={})
     assert await redis.lrange("resque:failed", 0, -1) == [entry(1), entry(2)]
+
+
+async def test_a_removal_keeps_what_stands_apart(ann: Browser, redis: Redis) -> None:
+    """The bytes of a large unreadable job, which its entry only names: as long as the entry can be put back."""
+    apart = "resque:resqpy:unreadable:abc"
+    named = json.dumps({"class": "resqpy.unreadable", "args": [{"kept": "abc"}]}).encode()
+    raw = entry(1, job=named)
+    assert job_records.decode_failed(raw).unreadable == "abc"
+    await redis.rpush("resque:failed", raw)
+    await redis.set(apart, b"\xff")
+    [(action, fields)] = forms((await ann.get("/failed/entries")).text, "/remove")
+    answer = await ann.post(action, data=fields)
+    assert await redis.ttl(apart) > 24 * 3600
+    undo = re.findall(r"undo=([\w-]+)", answer.headers["location"])[0]
+    await ann.post(f"/failed/undo/{undo}", data={})
+    assert await redis.lrange("resque:failed", 0, -1) == [raw]
+    assert await redis.ttl(apart) == -1
 
 
 async def test_all_entries_are_no_group(ann: Browser, redis: Redis) -> None:

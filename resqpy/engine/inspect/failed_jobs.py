@@ -523,19 +523,13 @@ async def remove_some(
     wanted: Wanted,
     *,
     most: int | None = None,
-    on_removed: Callable[[str, Sequence[bytes]], Awaitable[None]] | None = None,
+    beside: failures.Beside = failures.NOTHING,
 ) -> int:
-    """Remove the matching entries, the oldest first, at most so many; returns how many.
-
-    `on_removed` is told the name of a list and the bytes of entries that have just left it.
-    """
+    """Remove the matching entries, the oldest first, at most so many; returns how many."""
 
     async def act(name: str, chosen: Chosen) -> set[int]:
         settlings = [failures.EntryAction(entry, index) for index, entry in chosen]
-        gone = _settled(chosen, await failures.settle(jobs.store, name, settlings))
-        if on_removed is not None and gone:
-            await on_removed(name, [entry.raw for index, entry in chosen if index in gone])
-        return gone
+        return _settled(chosen, await failures.settle(jobs.store, name, settlings, beside))
 
     return await _sweep(jobs, wanted, act, most=most)
 

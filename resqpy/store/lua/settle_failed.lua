@@ -2,7 +2,10 @@
 -- step. An entry is identified by its bytes; its index is a hint that saves a search.
 --
 -- KEYS 1   a list of failed entries     2  set of queue names
--- ARGV 1   number of entries; for each:
+-- ARGV 1   list in which removed entries are kept (empty: they are not); what is kept separately stays as long
+--      2   how many seconds
+--      3   number of words of a command, which is done once if an entry has left; the words
+--      …   number of entries; for each:
 --            index (-1: unknown), the entry, key of the bytes kept separately (or an empty text),
 --            queue name (empty: only remove), queue key, the job's bytes (ignored if bytes are
 --            kept separately: those are the job), number of guards; for each guard:
@@ -11,7 +14,7 @@
 --          "lost" (the bytes kept separately are gone; it stays) or "no list" (its queue is not a list; it
 --          or the error of the first that Redis refused: it stays, and those before it are done
 -- Read by  Ruby and Node: all of them
-local at, done, marked = 2, {}, 0
+local at, done, marked = 1, {}, 0
 local GONE = '\0resqpy: gone\0' -- only present inside this script
 
 local function word()
@@ -26,6 +29,15 @@ end
 local function place_of(index, entry)
   if index >= 0 and redis.call('LINDEX', KEYS[1], index) == entry then return index end
   return redis.call('LPOS', KEYS[1], entry)
+end
+
+local keep, keep_s, also = word(), word(), {}
+for n = 1, tonumber(word()) do also[n] = word() end
+
+local function put_by(entry, kept)
+  redis.call('RPUSH', keep, entry)
+  redis.call('EXPIRE', keep, keep_s)
+  if kept ~= '' then redis.call('EXPIRE', kept, keep_s + 3600) end -- not before the entry
 end
 
 -- without a mark the following indices would be wrong
@@ -57,8 +69,10 @@ local function settle(index, entry, kept, queue, queue_key, job, guards)
     end
   end
   if not place then return 'absent' end
+  local stays = queue == '' and keep ~= ''
+  if stays then put_by(entry, kept) end
   take_out(place)
-  if kept ~= '' then redis.call('UNLINK', kept) end
+  if kept ~= '' and not stays then redis.call('UNLINK', kept) end
   return queue == '' and 'removed' or 'retried'
 end
 
@@ -66,7 +80,7 @@ if not can_be('set', KEYS[2]) then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no set')
 end
 local problem
-for n = 1, tonumber(ARGV[1]) do
+for n = 1, tonumber(word()) do
   local index, entry, kept = tonumber(word()), word(), word()
   local queue, queue_key, job = word(), word(), word()
   local fine, word_of = pcall(settle, index, entry, kept, queue, queue_key, job, read_guards())
@@ -76,5 +90,8 @@ for n = 1, tonumber(ARGV[1]) do
   end
   done[n] = word_of
 end
-if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
+if marked > 0 then
+  redis.call('LREM', KEYS[1], marked, GONE)
+  if #also > 0 then redis.call(unpack(also)) end
+end
 return problem and redis.error_reply(problem) or done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.responses import Response
 
@@ -252,8 +251,8 @@ async def bulk(visit: Visit) -> Response:
     async def act() -> int:
         if verb == "retry":
             return await retry_some(resque, Retrying(resque), wanted, most=expected)
-        keep = partial(trash.keep, resque.store, undo) if undoable else None
-        return await remove_some(resque, wanted, most=expected, on_removed=keep)
+        beside = trash.kept_as(undo if undoable else "")
+        return await remove_some(resque, wanted, most=expected, beside=beside)
 
     what = "failed jobs " + ", ".join(f"{k} {v}" for k, v in _kept(fields).items() if v)
     number = await audited(visit, verb, what, act, undo=undo if undoable else "")
