@@ -38,10 +38,10 @@ from resqpy.framework.project.registry import Registry
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
-from resqpy.web.asking import LOOPBACK, Refusal, as_asked, check_host, check_origin
+from resqpy.web.asking import LOOPBACK, SAFE, Refusal, as_asked, check_host, check_origin
 from resqpy.web.live import LiveEvents
 from resqpy.web.pages.area import PAGES
-from resqpy.web.remembering import Remembered
+from resqpy.web.remembering import Remembered, SharedPages
 from resqpy.web.signin import Sessions
 from resqpy.web.tokens import PREFIX, bearer, by_token
 from resqpy.web.vault import MemoryVault, RedisVault, Vault
@@ -154,6 +154,7 @@ class Console:
         live, installation: events for all who watch, and numbers for all who ask; once `open` has been called.
         problems: what `resqpy doctor` finds without long searches.
         groups: the failed jobs by task and exception.
+        pages: what many may watch at once.
     """
 
     def __init__(
@@ -170,6 +171,7 @@ class Console:
         self.sessions: Sessions | None = None
         self.problems: Remembered[list[Problem]] = Remembered(self._problems, _CHECKED_S)
         self.groups: Remembered[FailedGroups] = Remembered(self._groups, _GROUPED_S)
+        self.pages = SharedPages()
         self._routes = [
             (area, [(each, Route(each.path, _unused, methods=[each.method])) for each in area.endpoints])
             for area in AREAS
@@ -200,7 +202,7 @@ class Console:
                 self._resque = Resque(found, self.registry.definitions if self.registry else None)
                 # who may only read may run no scripts either
                 self._resque.store.scripts = not self.options.read_only
-                self.live = LiveEvents(self._resque.store)
+                self.live = LiveEvents(self._resque.store, self.pages.forget)
                 self.installation = Installation(self._resque.store)
                 if self.options.authenticate is None:
                     vault: Vault = RedisVault(self._resque.store)
@@ -242,8 +244,7 @@ class Console:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope = self._below(scope)
         visit = Visit(Request(scope, receive), self)
-        path = scope["path"].removeprefix(scope["root_path"])
-        area, routes = next((a, r) for a, r in self._routes if a.has(path))
+        area, routes = next((a, r) for a, r in self._routes if a.has(visit.path))
         try:
             await self.open()
             response = await self._handled(visit, routes)
@@ -278,7 +279,13 @@ class Console:
             )
         if endpoint.writes and self.options.read_only:
             raise Refusal(403, "The console is read-only", "It was started with --read-only.")
-        return await endpoint.handler(visit)
+        if endpoint.shared_s:
+            return await self.pages.get(visit, endpoint)
+        try:
+            return await endpoint.handler(visit)
+        finally:
+            if request.method not in SAFE:
+                self.pages.forget()
 
     async def access_of(self, request: Request) -> Access | None:
         """Who sends a request: its token says so, a session, or the application around, which may have tokens of

@@ -5,7 +5,7 @@ while somebody watches.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,10 +48,14 @@ class Watcher:
 class LiveEvents:
     """Tells watchers of tracked tasks (`task`), of changed numbers (`counts`), and that something may have been
     missed (`resync`).
+
+    Args:
+        on_news: called before watchers are told of numbers, or that something may have been missed.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_news: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._on_news = on_news
         self._watchers: set[Watcher] = set()
         self._changing = asyncio.Lock()
         self._poll: OwnTask[None] | None = None
@@ -124,6 +128,7 @@ class LiveEvents:
         self._tell((TASK, {"type": kind, "content": content}))
 
     def _missed(self) -> None:
+        self._on_news()
         self._tell((RESYNC, {"why": "the connection to Redis was lost"}))
 
     async def _polling(self) -> None:
@@ -135,6 +140,7 @@ class LiveEvents:
                 counts = self._counts
             if counts != self._counts:
                 self._counts = counts
+                self._on_news()
                 self._tell((COUNTS, counts))
             cost_s = SYSTEM_CLOCK.monotonic() - began_s
             await asyncio.sleep(max(_LEAST_S, _COST_FACTOR * cost_s))

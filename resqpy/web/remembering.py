@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.web.access import ADMIN, OPERATE, READ
+from resqpy.web.rendering import OF_ONE_VISIT, RenderedPage
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from resqpy.web.visit import Endpoint, Visit
 
 T = TypeVar("T")
 
@@ -17,17 +25,29 @@ class Remembered(Generic[T]):
 
     Args:
         seconds: how long.
+        from_start: from when reading began: nothing that is older is ever given.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[T]], seconds: float) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[T]], seconds: float, *, from_start: bool = False
+    ) -> None:
         self._read = read
         self._seconds = seconds
+        self._from_start = from_start
         self._task: OwnTask[T] | None = None
         self._value: T | None = None
         self._until_s = float("-inf")
 
-    async def get(self, patience_s: float) -> T | None:
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to keep it for."""
+        return self._task is None and SYSTEM_CLOCK.monotonic() >= self._until_s
+
+    async def get(self, patience_s: float | None = None) -> T | None:
         """What was read last; None: it is still being read, and was not ready in time.
+
+        Args:
+            patience_s: seconds to wait for it; None: until it is there.
 
         Raises:
             Exception: what reading raises.
@@ -44,8 +64,10 @@ class Remembered(Generic[T]):
         return None if task.cancelled() else task.result()
 
     async def _keep(self) -> T:
+        began_s = SYSTEM_CLOCK.monotonic()
         found = await self._read()
-        self._value, self._until_s = found, SYSTEM_CLOCK.monotonic() + self._seconds
+        since_s = began_s if self._from_start else SYSTEM_CLOCK.monotonic()
+        self._value, self._until_s = found, since_s + self._seconds
         return found
 
     def forget(self) -> None:
@@ -58,3 +80,42 @@ class Remembered(Generic[T]):
         task, self._task = self._task, None
         if task is not None:
             task.end()
+
+
+_MOST = 50  # pages
+
+
+class SharedPages:
+    """Reads a page once for all who ask for it within its time, so fifty who watch cost Redis what one does.
+
+    What is shared is what the page shows, by what the role of who asks may see. The frame, with their name and
+    their buttons, is each one's own.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[Hashable, Remembered[Response]] = {}
+
+    async def get(self, visit: Visit, endpoint: Endpoint) -> Response:
+        """The page. Who has just changed something gets a new one: it may have been in another process."""
+        query = visit.request.query_params.multi_items()
+        if any(name == "done" for name, _ in query):
+            return await endpoint.handler(visit)
+        asked = tuple(sorted(pair for pair in query if pair[0] not in OF_ONE_VISIT))
+        may = tuple(visit.who.allows(scope) for scope in (READ, OPERATE, ADMIN))
+        key = (visit.path, asked, may)
+        if key not in self._pages:
+            self._make_room()
+            read = partial(endpoint.handler, visit)
+            self._pages[key] = Remembered(read, endpoint.shared_s, from_start=True)
+        found = await self._pages[key].get()
+        assert found is not None  # reading is never cut off
+        return found.of(visit) if isinstance(found, RenderedPage) else found
+
+    def _make_room(self) -> None:
+        self._pages = {key: each for key, each in self._pages.items() if not each.over}
+        while len(self._pages) >= _MOST:
+            del self._pages[next(iter(self._pages))]
+
+    def forget(self) -> None:
+        """Read all pages again, because something was changed. Who asked before gets what was read before."""
+        self._pages = {}

@@ -40,6 +40,7 @@ MENU = (
     ("/workers", "Workers"),
 )
 REFRESH_S = 10
+OF_ONE_VISIT = ("done", "n", "undo", "refresh")  # parts of a query that only the frame shows
 _QUERY = (
     "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag",
 )  # fmt: skip
@@ -90,17 +91,38 @@ def _utc(ms: int) -> str:
     return "" if told is None else f"{told[:19].replace('T', ' ')} UTC"
 
 
+class RenderedPage(HTMLResponse):
+    """A page.
+
+    Args:
+        visit: who sees it.
+        view: what it shows.
+    """
+
+    def __init__(self, visit: Visit, template: str, status: int, view: Mapping[str, Any]) -> None:
+        text = (
+            _environment()
+            .get_template(f"{template}.html")
+            .render(**_frame(visit), **view, refused=status >= 400)
+        )
+        super().__init__(text.encode("utf-8", "backslashreplace"), status)
+        self._visit, self._template, self._view = visit, template, view
+        if status == 200 and _refreshes(visit):
+            self.headers["refresh"] = str(REFRESH_S)
+
+    def of(self, visit: Visit) -> Response:
+        """The same for somebody else."""
+        if visit is self._visit:
+            return self
+        made = RenderedPage(visit, self._template, self.status_code, self._view)
+        if self.status_code != 200 and "refresh" in self.headers:  # by what it shows
+            made.headers["refresh"] = self.headers["refresh"]
+        return made
+
+
 def page(visit: Visit, template: str, status: int = 200, **view: Any) -> Response:
     """A page."""
-    text = (
-        _environment()
-        .get_template(f"{template}.html")
-        .render(**_frame(visit), **view, refused=status >= 400)
-    )
-    response = HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
-    if status == 200 and _refreshes(visit):
-        response.headers["refresh"] = str(REFRESH_S)
-    return response
+    return RenderedPage(visit, template, status, view)
 
 
 def _refreshes(visit: Visit) -> bool:
@@ -121,7 +143,6 @@ def _frame(visit: Visit) -> Mapping[str, Any]:
     def may(scope: str) -> bool:
         return visit.access is not None and visit.access.allows(scope)
 
-    path = request.scope["path"].removeprefix(request.scope["root_path"])
     return {
         "url": visit.url,
         "who": visit.access,
@@ -129,12 +150,12 @@ def _frame(visit: Visit) -> Mapping[str, Any]:
         "may_operate": may(OPERATE) and not options.read_only,
         "may_admin": may(ADMIN) and not options.read_only,
         "refreshes": _refreshes(visit),
-        "refresh": _same(visit, path, None if _refreshes(visit) else REFRESH_S),
+        "refresh": _same(visit, visit.path, None if _refreshes(visit) else REFRESH_S),
         "refresh_s": REFRESH_S,
         "now": SYSTEM_CLOCK.now_ms(),
         "told": told(visit),
         "undo": undo if trash.is_id(undo) else "",
-        "path": path,
+        "path": visit.path,
         "static": partial(static_url, visit),
         "environment": options.environment,
         "read_only": options.read_only,

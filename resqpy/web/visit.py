@@ -38,6 +38,13 @@ class Visit:
         return self.console.resque
 
     @property
+    def path(self) -> str:
+        """Its path below that of the console."""
+        scope = self.request.scope
+        path: str = scope["path"].removeprefix(scope["root_path"])
+        return path
+
+    @property
     def who(self) -> Access:
         """Who asks, where the endpoint has a scope.
 
@@ -79,6 +86,7 @@ class Endpoint:
         scope: what the access must include; None: open to everybody.
         writes: whether it changes something, which a read-only console refuses.
         for_programs: it is asked by programs, so where a request comes from matters only if a session came along.
+        shared_s: for how long (seconds) all who may see the same share what it shows; 0: it is read for each.
     """
 
     path: str
@@ -87,6 +95,7 @@ class Endpoint:
     scope: str | None = READ
     writes: bool = field(default=False)
     for_programs: bool = field(default=False)
+    shared_s: float = field(default=0.0)
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,26 @@ BASE = "http://localhost:8937"
 
 
 class Browser(httpx2.AsyncClient):
-    """A client that sends what a browser sends along with a page's own forms."""
+    """A client that sends what a browser sends along with a page's own forms.
 
-    def __init__(self, app: Any, base: str = BASE, **more: Any) -> None:
+    Args:
+        shares: gets pages that others have read a moment ago; else each page is read anew, since tests change
+            Redis behind the console's back.
+    """
+
+    def __init__(self, app: Any, base: str = BASE, *, shares: bool = False, **more: Any) -> None:
         super().__init__(
             transport=httpx2.ASGITransport(app=app),
             base_url=base,
             headers={"sec-fetch-site": "same-origin"},
             **more,
         )
+        self._console = app if isinstance(app, Console) and not shares else None
+        self.event_hooks = {"request": [self._anew]}
+
+    async def _anew(self, _request: httpx2.Request) -> None:
+        if self._console is not None:
+            self._console.pages.forget()
 
     async def sign_in(self, console: Console, role: str = "admin") -> None:
         """Open a one-time link and press its button."""

@@ -21,6 +21,7 @@ from resqpy.web.rendering import page, static
 from resqpy.web.visit import Area, Endpoint, Handler, Visit
 
 _PASSING = (502, 503, 504)  # troubles of Redis
+_SHARED_S = 2.0
 
 
 def refused(visit: Visit, refusal: Refusal) -> Response:
@@ -42,6 +43,11 @@ def _open(path: str, handler: Handler, method: str = "GET") -> Endpoint:
     return Endpoint(path, handler, method, scope=None)
 
 
+def _watched(path: str, handler: Handler, shared_s: float = _SHARED_S) -> Endpoint:
+    """A page that many may have open."""
+    return Endpoint(path, handler, shared_s=shared_s)
+
+
 def _change(path: str, handler: Handler, scope: str = OPERATE) -> Endpoint:
     return Endpoint(path, handler, "POST", scope, writes=True)
 
@@ -54,34 +60,34 @@ PAGES = Area(
         _open("/login", signing.login_page),
         _open("/login", signing.login, "POST"),
         _open("/logout", signing.logout, "POST"),
-        Endpoint("/", overview.overview_page),
-        Endpoint("/queues", queues.all_queues),
-        Endpoint("/queues/{name}", queues.one_queue),
+        _watched("/", overview.overview_page),
+        _watched("/queues", queues.all_queues),
+        _watched("/queues/{name}", queues.one_queue),
         _change("/queues/{name}/pause", queues.pause_queue),
         _change("/queues/{name}/resume", queues.resume_queue),
         _change("/queues/{name}/jobs/{digest}/remove", queues.remove_job),
         Endpoint("/queues/{name}/delete", queues.delete_page, scope=ADMIN),
         _change("/queues/{name}/delete", queues.delete_queue, ADMIN),
-        Endpoint("/failed", failed.groups_page),
+        _watched("/failed", failed.groups_page),
         Endpoint("/failed/bulk", failed.bulk_page, scope=OPERATE),
         _change("/failed/bulk", failed.bulk),
         _change("/failed/undo/{undo}", failed.undo_removal),
-        Endpoint("/failed/entries", failed.entries_page),
-        Endpoint("/failed/entries/{digest}", failed.entry_page),
+        _watched("/failed/entries", failed.entries_page),
+        _watched("/failed/entries/{digest}", failed.entry_page),
         _change("/failed/entries/{digest}/retry", failed.retry_entry),
         _change("/failed/entries/{digest}/remove", failed.remove_entry),
-        Endpoint("/delayed", delayed.all_delayed),
-        Endpoint("/delayed/{second}", delayed.one_time),
+        _watched("/delayed", delayed.all_delayed),
+        _watched("/delayed/{second}", delayed.one_time),
         _change("/delayed/{second}/{digest}/run", delayed.run_now),
         _change("/delayed/{second}/{digest}/remove", delayed.remove),
-        Endpoint("/schedules", schedules.all_schedules),
+        _watched("/schedules", schedules.all_schedules),
         _change("/schedules/{name}/run", schedules.run_schedule),
         _change("/schedules/{name}/pause", schedules.pause_schedule),
         _change("/schedules/{name}/resume", schedules.resume_schedule),
-        Endpoint("/tasks", tracked.all_tasks),
-        Endpoint("/tasks/{id}", tracked.one_task),
+        _watched("/tasks", tracked.all_tasks),
+        _watched("/tasks/{id}", tracked.one_task),
         _change("/tasks/{id}/{verb}", tracked.change_task),
-        Endpoint("/workers", workers.all_workers_page),
+        _watched("/workers", workers.all_workers_page),
         _change("/workers/pause", queues.pause_all),
         _change("/workers/resume", queues.resume_all),
         _change("/workers/{id}/remove", workers.clean_worker),

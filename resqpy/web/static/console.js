@@ -5,6 +5,7 @@
 
 (() => {
   const LEAST_MS = 5000; // between two reads of the page
+  const SHARED_MS = 2000; // for which the console may show the same to many, unless it has told of new numbers
   const AGAIN_MS = 30000; // until a stream that was refused is asked for again
   const MOST_FAILURES = 3; // in a row, of streams on which nothing was said
 
@@ -13,6 +14,7 @@
   let failures = 0;
   let readAt = Date.now();
   let reading = false;
+  let due = 0; // a read that begins before this time may miss something
   let timer = 0; // of the next read
   let waiting = 0; // for the next stream
 
@@ -36,12 +38,19 @@
     }
   };
 
+  const here = () => { // the page as it is without what was just done
+    const url = new URL(location.href);
+    for (const each of ["done", "n", "undo"]) url.searchParams.delete(each);
+    return url;
+  };
+
   const read = async () => {
     timer = 0;
     if (reading || document.hidden) return;
     reading = true;
+    const began = Date.now();
     try {
-      const answer = await fetch(location.href, { cache: "no-store" });
+      const answer = await fetch(here(), { cache: "no-store" });
       if (answer.redirected) {
         stop();
         say("· signed out");
@@ -56,15 +65,17 @@
     } finally {
       reading = false;
       readAt = Date.now();
+      if (due > began && source !== null) soon();
     }
   };
 
   const soon = () => {
-    if (timer === 0) timer = setTimeout(read, Math.max(0, readAt + LEAST_MS - Date.now()));
+    if (timer === 0) timer = setTimeout(read, Math.max(0, Math.max(readAt + LEAST_MS, due) - Date.now()));
   };
 
-  const heard = () => {
+  const heard = (event) => {
     failures = 0;
+    due = Math.max(due, Date.now() + (event.type === "task" ? SHARED_MS : 0));
     say("· live");
     soon();
   };
