@@ -239,9 +239,7 @@ class Keys:
 
     @cached_property
     def gates(self) -> str:
-        """Hash incarnation -> epoch: exchanges with a lower epoch, or of a process that is not listed, take
-        nothing.
-        """
+        """Hash incarnation -> epoch: an older exchange, or that of a process not listed, takes nothing."""
         return self.own("gates")
 
     @cached_property
@@ -315,9 +313,7 @@ class Keys:
 
     @cached_property
     def running_limits(self) -> str:
-        """Hash queue -> how many of its jobs may run at once. Fields with `{` are no queues: `{task}CLASS` and
-        `{also}CLASS` the limits of a task, `{limit}NAME`, `{set}NAME` and `{set}NAME=VALUE` how many.
-        """
+        """Hash queue -> how many of its jobs may run at once. Fields with `{` are other rules: see the wire."""
         return self.own("limits")
 
     @cached_property
@@ -376,6 +372,10 @@ class Keys:
     def limit_lease(self, holder: str) -> str:
         """While it exists, somebody holds a place of a limit outside of jobs."""
         return self.own("limits", "lease", holder)
+
+    def migration(self, class_name: str) -> str:
+        """Hash: what was counted of a class that moves between languages."""
+        return self.own("limits", "migration", class_name)
 
     def limit_wakes(self, queue: str) -> str:
         """When (ms) a process looks for jobs of a queue that wait for a rate, and which; it expires then."""

@@ -133,9 +133,9 @@ async def limits(store: Store) -> dict[str, KeyLimit]:
     all_fields, held, parked = await store.look(
         [("HGETALL", keys.running_limits), ("HGETALL", keys.limit_holds), parked_command(store)]
     )
-    fields = _by_kind(_texts(all_fields))
+    fields = _by_kind(texts_of(all_fields))
     waiting = await parked_told(store, parked)
-    running, _ = await _running(store, _texts(held))
+    running, _ = await _running(store, texts_of(held))
     tasks: dict[str, list[str]] = {}
     for task, text in sorted([*fields["task"].items(), *fields["also"].items()]):
         for line in text.split("\n"):
@@ -157,7 +157,7 @@ async def parked_now(store: Store) -> list[tuple[Parked, int | None]]:
             ("HGETALL", keys.running_limits),
         ]
     )
-    parked, held, fields = parked_keys(found), _texts(flat), _by_kind(_texts(all_fields))
+    parked, held, fields = parked_keys(found), texts_of(flat), _by_kind(texts_of(all_fields))
     running, gone = await _running(store, held)
     for worker_id in gone:
         names = [keys.limit_notes, keys.worker("")]
@@ -236,10 +236,11 @@ def _names(store: Store) -> list[str]:
 
 async def _fields(store: Store) -> dict[str, str]:
     [flat] = await store.look([("HGETALL", store.keys.running_limits)])
-    return _texts(flat)
+    return texts_of(flat)
 
 
-def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+def texts_of(flat: Sequence[bytes]) -> dict[str, str]:
+    """A hash as Redis returns it."""
     return {decode_name(n): decode_name(v) for n, v in zip(flat[::2], flat[1::2], strict=True)}
 
 

@@ -68,6 +68,7 @@ RIGHTS = {
     "age_marks": "- - rw r",
     "limit_used": "- rw rw r",
     "limit_wakes": "- rw rw r",
+    "migration": "- rw rw r",
     "limit_lease": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",

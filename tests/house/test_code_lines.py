@@ -24,7 +24,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (358, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6450, 30),
+    "store": (6650, 31),
     "testing": (585, 6),
     "tracked": (4262, 20),
     "web": (4596, 43),

@@ -349,7 +349,8 @@ async def test_no_rule_costs_a_job_nothing(desk: Desk, redis: Any, jobs: int) ->
     await desk()
     await redis.config_resetstat()
 
-    assert len((await desk(free=places)).taken) == jobs
+    exchanged = await desk(free=places)
+    assert len(exchanged.taken) == jobs
 
     stats = await redis.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
@@ -357,6 +358,16 @@ async def test_no_rule_costs_a_job_nothing(desk: Desk, redis: Any, jobs: int) ->
     assert {name: calls.pop(name) for name in once} == once
     assert set(calls) == {"evalsha", "lpop", "set", "config|resetstat"}
     assert calls["set"] == jobs
+
+    await redis.rpush("resque:queue:q", *[job(n) for n in range(jobs)])
+    beginning = exchanged.taken[0].claim.beginning
+    await redis.config_resetstat()
+    assert len((await desk(succeeded={beginning: places})).taken) == jobs
+    stats = await redis.info("commandstats")
+    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    assert {name: calls.pop(name) for name in once} == once
+    assert (calls["set"], calls["incr"]) == (jobs, jobs)  # each worker's own counter
+    assert set(calls) == {"evalsha", "lpop", "set", "incr", "incrby", "config|resetstat"}
 
 
 async def test_a_broken_queue_is_named_and_the_others_are_worked(desk: Desk, redis: Any) -> None:

@@ -77,6 +77,7 @@ end
 -- include limit_free
 -- include exchange_keys
 -- include exchange_rules
+-- include exchange_moves
 -- include exchange_ends
 -- include exchange_fence
 -- include exchange_find

@@ -4,7 +4,7 @@
 -- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7; those of `vacate`
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
 -- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written;
---          (count) counts an end; (count_all) updates the totals
+--          (count) counts an end, given the first bytes of its record; (count_all) updates the totals
 --
 -- The commands of an end: All are executed or none, in order. Besides those of Redis:
 --   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
@@ -19,7 +19,8 @@
 local void, unwritten, stuck = {}, {}, {}
 local processed, failed, written = 0, 0, 0
 
-local function count(id, counts)
+local function count(id, counts, record)
+  if moving then note_end(record, counts) end
   if counts == 'p' then
     processed = processed + 1
     redis.pcall('INCR', KEYS[6] .. id)
@@ -125,7 +126,8 @@ for index = 1, tonumber(word()) do
   local id, beginning, counts = word(), word(), word()
   local commands = read_commands()
   local record = record_of .. id
-  if redis.pcall('GETRANGE', record, 0, #beginning - 1) ~= beginning then
+  local there = redis.pcall('GETRANGE', record, 0, #beginning + CLASS_WITHIN - 1)
+  if not begins(there, beginning) then
     void[#void + 1] = index
   else
     local problem, held = nil, true
@@ -149,7 +151,7 @@ for index = 1, tonumber(word()) do
       vacate(id, beginning)
       written = written + 1
       if held then
-        count(id, counts)
+        count(id, counts, there)
       else
         void[#void + 1] = index
       end

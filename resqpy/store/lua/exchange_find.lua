@@ -29,10 +29,11 @@ local function end_rest(which)
     if was and (not which or which(was)) then
       local id = id_of(index)
       begun[index] = false
-      if redis.pcall('GETRANGE', record_of .. id, 0, #was - 1) == was then
+      local there = redis.pcall('GETRANGE', record_of .. id, 0, #was + CLASS_WITHIN - 1)
+      if begins(there, was) then
         redis.call('DEL', record_of .. id)
         vacate(id, was)
-        count(id, 'p')
+        count(id, 'p', there)
       else
         void_slots[#void_slots + 1] = index
       end

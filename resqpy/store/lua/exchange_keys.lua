@@ -3,7 +3,9 @@
 --
 -- KEYS     those of exchange.lua: 4, 11, 12 and 13
 -- ARGV     1 and 14 there
--- Returns  ruled: whether there is any limit; keyed: whether any may be that of a task; (load_rules) reads some fields of KEYS[11] into `rules`, each once:
+-- Returns  ruled: whether there is any rule; keyed: whether any may be the limit of a task; moving: whether any may be
+--          of exchange_moves.lua; (class_of) the class of a job, and its content where that was needed; (read) its
+--          content: class, args, and the id of a job of Rails; `large` where it is too large to be read; (load_rules) reads some fields of KEYS[11] into `rules`, each once:
 --          false where there is none; (refuses) which key lets a job not run now, and all its keys; (hold_keys) a
 --          worker has got the job; (free) a run has ended; (free_all) many have; (park) a job waits for a key;
 --          (parked_for) the keys of a queue whose parked jobs may run, in the order in which they became so, and
@@ -27,12 +29,13 @@ local rules, parked_jobs, wake, misplaced = {}, 0, -1, false
 local ruled, FEW = redis.pcall('HLEN', KEYS[11]), 40
 local few = type(ruled) ~= 'number' or ruled <= FEW
 ruled = type(ruled) ~= 'number' or ruled > 0 -- refused: an older set of rights
-local keyed = not few
+local keyed, moving = not few, not few
 if ruled and few then
   local all = redis.pcall('HGETALL', KEYS[11])
   for n = 1, #all, 2 do
     rules[all[n]] = all[n + 1]
     keyed = keyed or all[n]:find('^{task}') or all[n]:find('^{also}')
+    moving = moving or all[n]:find('^{migrate}')
   end
 end
 
@@ -54,7 +57,7 @@ local function ask(command, key, ...)
   return false
 end
 
-local refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
+local class_of, read, refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
   local WRAPPER = 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper'
@@ -128,17 +131,16 @@ do
   end
 
   -- A job of Rails has its class and arguments in a wrapper. A large job is not read: Redis is blocked meanwhile.
-  local function read(payload)
+  function read(payload)
     if #payload > LOOKED_AT then return { large = true } end
     local fine, job = decode(payload)
     if not fine or type(job) ~= 'table' then return {} end
     if job.class ~= WRAPPER then return job end
     local wrapped = type(job.args) == 'table' and type(job.args[1]) == 'table' and job.args[1] or {}
-    return { class = wrapped.job_class, args = wrapped.arguments }
+    return { class = wrapped.job_class, args = wrapped.arguments, id = wrapped.job_id }
   end
 
-  -- The class of a job, and its content where that was needed.
-  local function class_of(payload)
+  function class_of(payload)
     local class = payload:match('^{"class":"([^"\\]*)"')
     if class == WRAPPER then class = payload:match('^{"class":"[^"]*","args":%[{"job_class":"([^"\\]*)"') end
     if class then return class, nil end

@@ -2,7 +2,8 @@
 --
 -- KEYS     those of exchange.lua: 1, 4, 10 to 12 and the queues
 -- ARGV     13 and 14 there
--- Returns  (is_paused) whether a queue is paused (0: whether all workers are), and an error; (limit_in) the queue
+-- Returns  (is_paused) whether a queue is paused, or that of another language (0: whether all workers are paused), and an
+--          error; (limit_in) the queue
 --          whose limit a run with such a beginning counts for; (vacate) a run that began so has ended; (room_of) how
 --          many jobs a queue may give, false: any number, and its limit; (occupy) workers have got jobs of a limit; (tell_room) other processes
 --          look for work, if they may take what this one has left
@@ -35,7 +36,11 @@ local function is_paused(q)
         n = n + 1
         keys[n], owners[n] = pause_of .. base, each
       end
-      if ruled then fields[#fields + 1], fields[#fields + 2] = base or name, '{queue}' .. (base or name) end
+      if ruled then
+        local last_field = #fields
+        fields[last_field + 1], fields[last_field + 2] = base or name, '{queue}' .. (base or name)
+        fields[last_field + 3] = '{away}' .. name
+      end
     end
     load_rules(fields)
     local values = redis.pcall('MGET', unpack(keys)) -- false for a key of another type
@@ -47,7 +52,7 @@ local function is_paused(q)
       if value and (owners[k] > 0 or value:lower():match('^%s*true%s*$')) then pauses[owners[k]] = true end
     end
   end
-  return pauses[q]
+  return pauses[q] or (ruled and q > 0 and rules['{away}' .. name_of(q)])
 end
 
 -- A limit is that of a queue with its sub-queues. Who holds a place is a worker id, never a number: what frees

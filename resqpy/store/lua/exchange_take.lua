@@ -18,8 +18,8 @@ local function put(index, id, record)
   if problem and not problem:find('WRONGTYPE', 1, true) then return false, problem end
   if not was then return old and not problem end
   begun[index] = false
-  if type(old) == 'string' and old:find(was, 1, true) == 1 then
-    count(id, 'p')
+  if begins(old, was) then
+    count(id, 'p', old)
     return true
   end
   void_slots[#void_slots + 1] = index
@@ -91,15 +91,20 @@ local function is_too_much(payload)
   return over
 end
 
--- Returns the worker id that has got a job, true if it is parked, false otherwise; and an error. It raises none: the
--- job was popped, and is put back.
+-- Returns the worker id that has got a job, true if it is parked or sent to another language, false otherwise; and an
+-- error. It raises none: the job was popped, and is put back.
 local function place_or_park(q, payload, from)
-  local fine, key, keys = true, nil, nil
+  local fine, rule, theirs = true, nil, false
+  if moving then fine, rule, theirs = pcall(side_of, payload, name_of(q)) end
+  if not fine then return false, words_of(rule) end
+  if theirs then return send_away(rule, payload) end
+  local key, keys = nil, nil
   if keyed then fine, key, keys = pcall(refuses, payload, name_of(q), from) end
   if not fine then return false, words_of(key) end
   if key then return park(key, name_of(q), payload) end
   local id, problem = place(q, payload)
   if id and keys then hold_keys(id, keys) end
+  if id and rule then tally(rule, 'ours', 1) end
   return id, problem
 end
 
@@ -191,5 +196,6 @@ if paused == 0 and last_slot > 0 then
 end
 end_rest()
 count_all()
+tell_moves()
 tell_room()
 if tell_keys() or overdue then more = 1 end

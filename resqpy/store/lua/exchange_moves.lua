@@ -1,0 +1,146 @@
+-- Shared by exchange.lua (`-- include exchange_moves`): classes that move between languages while their jobs run. Of
+-- the jobs of such a class in its queue a share is ours; the others go to the queue of the other language, with
+-- their bytes, in this script.
+--
+-- KEYS     those of exchange.lua: 11 and 12
+-- ARGV     5, 13 and 14 there
+-- Returns  (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away) such
+--          a job goes there: whether it did, and an error; (tally) something of a rule is counted; (note_end) a run
+--          of ours has ended, given the first bytes of its record and what it counts as; (tell_moves) writes the
+--          counts, and ends the share where ours are worse than may be; CLASS_WITHIN: how many bytes of a record,
+--          behind its beginning, are needed for that; (begins) whether a reply is a text that begins so
+--
+-- The field `{migrate}CLASS` of KEYS[11]: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
+-- many ends ours are judged, how many errors of 10,000 they may have, how long (ms) they may run on average, 0:
+-- however long. `{away}QUEUE`: none of our processes takes from it.
+--
+-- Which side a job is on depends only on what a retry keeps: its class with its arguments, of Rails' its id. So it
+-- stays where it was, and a greater share only takes from the other side.
+local side_of, send_away, tally, note_end, tell_moves
+local CLASS_WITHIN = moving and 512 or 0
+
+local function begins(reply, beginning)
+  return type(reply) == 'string' and reply:sub(1, #beginning) == beginning
+end
+
+do
+  local notes, names, ALL, DAY, LATE = KEYS[12] .. 'migration:', queue_of:gsub('queue:$', 'queues'), 10000, 86400, 3600
+  local by_class, met = {}, {}
+
+  local function rule_of(class)
+    local known = by_class[class]
+    if known == nil then
+      load_rules({ '{migrate}' .. class, '{task}' .. class, '{also}' .. class }) -- the others are wanted next
+      local share, rest = (rules['{migrate}' .. class] or ''):match('^(%d+)( .+)$')
+      local over, errors, ms, language, queue = (rest or ''):match('^ (%d+) (%d+) (%d+) (%S+) (.+)$')
+      known = queue and { class = class, share = tonumber(share), rest = rest, over = tonumber(over),
+        errors = tonumber(errors), ms = tonumber(ms), queue = queue, target = queue .. '.' .. language, counts = {} }
+      by_class[class] = known or false
+    end
+    return known
+  end
+
+  local function is_of(rule, queue)
+    return rule and rule.queue == (base_of(queue) or queue)
+  end
+
+  -- The same for each spelling of a value.
+  local function spelled(value)
+    if type(value) == 'number' then return string.format('%.17g', value) end
+    if type(value) ~= 'table' then return type(value) .. tostring(value) end
+    local parts = {}
+    for name, each in pairs(value) do parts[#parts + 1] = name .. '\0' .. spelled(each) .. '\0' end
+    table.sort(parts)
+    return '{' .. table.concat(parts) .. '}'
+  end
+
+  local function place_of(class, payload, job)
+    job = job or read(payload)
+    local text = payload
+    if job.large then
+      local _, last = payload:find('"args":', 1, true)
+      text = payload:sub((last or 0) + 1, (last or 0) + 4096)
+    elseif type(job.id) == 'string' then
+      text = job.id
+    elseif type(job.args) == 'table' then
+      text = spelled(job.args)
+    end
+    return tonumber(redis.sha1hex(class .. '\0' .. text):sub(1, 8), 16) % ALL
+  end
+
+  function tally(rule, what, count)
+    met[rule.class] = rule
+    rule.counts[what] = (rule.counts[what] or 0) + count
+  end
+
+  -- A tracked task's job stays ours: only we write its record.
+  function side_of(payload, queue)
+    local class, job = class_of(payload)
+    local rule = class and rule_of(class)
+    if not is_of(rule, queue) or payload:find('"_task_id":"', 1, true) then return nil, false end
+    if rule.share == 0 or rule.share >= ALL then return rule, rule.share == 0 end
+    return rule, place_of(class, payload, job) >= rule.share
+  end
+
+  function send_away(rule, payload)
+    if not rule.named then redis.pcall('SADD', names, rule.target) end
+    local reply = redis.pcall('RPUSH', queue_of .. rule.target, payload)
+    if type(reply) == 'table' then return false, reply.err end
+    rule.named = true
+    tally(rule, 'theirs', 1)
+    parked_jobs = parked_jobs + 1 -- as many in one exchange
+    return true
+  end
+
+  -- How long it ran: since the time of day in its record. A clock may be ahead.
+  local function ms_since(record)
+    local hours, minutes, seconds = record:match('"run_at":"[^T"]*T(%d+):(%d+):([%d.]+)')
+    if not hours then return 0 end
+    local time = redis.call('TIME')
+    local lasted = (time[1] % DAY + time[2] / 1000000 - hours * 3600 - minutes * 60 - seconds) % DAY
+    return lasted > DAY - LATE and 0 or math.floor(lasted * 1000)
+  end
+
+  function note_end(record, counts)
+    local queue, _, last = record:match('^{"queue":"([^"\\]*)"'), record:find(',"payload":{"class":"', 1, true)
+    if counts == '-' or not queue or not last then return end
+    local class = class_of(record:sub(last - 9))
+    local rule = class and rule_of(class)
+    if not is_of(rule, queue) then return end
+    tally(rule, 'ended', 1)
+    tally(rule, 'failed', counts == 'f' and 1 or 0)
+    tally(rule, 'ms', ms_since(record))
+  end
+
+  -- Returns why ours are worse than may be; false: they are not. Too many errors need not be waited for.
+  local function verdict(rule, ended, failed, ms)
+    if failed * ALL > rule.errors * math.max(ended, rule.over) then return 'errors' end
+    return rule.ms > 0 and ended >= rule.over and ms > rule.ms * ended and 'time'
+  end
+
+  local function judge(rule, key)
+    local ended, failed, ms = unpack(redis.call('HMGET', key, 'lately_ended', 'lately_failed', 'lately_ms'))
+    ended, failed, ms = tonumber(ended) or 0, tonumber(failed) or 0, tonumber(ms) or 0
+    local why = rule.share > 0 and verdict(rule, ended, failed, ms)
+    if why then
+      redis.call('HSET', KEYS[11], '{migrate}' .. rule.class, '0' .. rule.rest)
+      redis.call('HSET', key, 'back', why, 'back_share', rule.share, 'back_ended', ended, 'back_failed', failed,
+        'back_ms', ms, 'back_at', redis.call('TIME')[1])
+      redis.call('PUBLISH', ARGV[14], '{"fell_back":"' .. rule.class:gsub('[%c"\\]', '?') .. '","by":"' .. ARGV[5] .. '"}')
+    end
+    if why or ended >= rule.over then redis.call('HDEL', key, 'lately_ended', 'lately_failed', 'lately_ms') end
+  end
+
+  function tell_moves()
+    for class, rule in pairs(met) do
+      local key = notes .. class
+      for what, count in pairs(rule.counts) do
+        redis.pcall('HINCRBY', key, what, count)
+        if rule.counts.ended and what ~= 'ours' and what ~= 'theirs' then
+          redis.pcall('HINCRBY', key, 'lately_' .. what, count)
+        end
+      end
+      if rule.counts.ended then pcall(judge, rule, key) end
+    end
+  end
+end

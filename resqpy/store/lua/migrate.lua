@@ -1,0 +1,24 @@
+-- Set, change or end the rule by which a class moves between languages (exchange_moves.lua). Its counts are reset.
+--
+-- KEYS 1   resqpy's limits   2  prefix of what is noted of them
+-- ARGV 1   the class   2  the rule, as exchange_moves.lua reads it; empty: it ends
+-- Returns  the rule before; false: there was none
+local field, note = '{migrate}' .. ARGV[1], KEYS[2] .. 'migration:' .. ARGV[1]
+local before = redis.call('HGET', KEYS[1], field)
+redis.call('DEL', note)
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], field)
+else
+  redis.call('HSET', KEYS[1], field, ARGV[2])
+  redis.call('HSET', note, 'since', redis.call('TIME')[1])
+end
+local all, away = redis.call('HGETALL', KEYS[1]), {}
+for n = 1, #all, 2 do
+  local language, queue = all[n + 1]:match('^%d+ %d+ %d+ %d+ (%S+) (.+)$')
+  if language and all[n]:find('^{migrate}') then away['{away}' .. queue .. '.' .. language] = true end
+end
+for n = 1, #all, 2 do
+  if all[n]:find('^{away}') and not away[all[n]] then redis.call('HDEL', KEYS[1], all[n]) end
+end
+for each in pairs(away) do redis.call('HSET', KEYS[1], each, 1) end
+return before
