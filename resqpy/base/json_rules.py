@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 # JavaScript's JSON text: lock keys are compared by it (ECMA-262, `Number::toString` and `JSON.stringify`).
 
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_quote: Callable[[str], str] = json.encoder.encode_basestring
 
 
 _EXACT = 2**53  # up to here a whole number is the same as a double
@@ -89,21 +89,22 @@ def stringify(value: Any) -> str:
     """What `JSON.stringify(JSON.parse(text))` returns for a value that Python parsed from that text."""
     if isinstance(value, str):
         return _quote(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return repr(value) if type(value) is int and -_EXACT <= value <= _EXACT else number(value)
+    if isinstance(value, dict):
+        return f"{{{','.join([f'{_quote(key)}:{stringify(value[key])}' for key in _key_order(value)])}}}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):
         return number(value)
-    if isinstance(value, dict):
-        pairs = [f"{_quote(key)}:{stringify(value[key])}" for key in _key_order(value)]
-        return "{" + ",".join(pairs) + "}"
-    return "[" + ",".join([stringify(each) for each in value]) + "]"
+    return f"[{','.join([stringify(each) for each in value])}]"
 
 
-def _key_order(value: dict[str, Any]) -> list[str]:
+def _key_order(value: dict[str, Any]) -> Iterable[str]:
     """Integer-like keys first, in numeric order; then the others in the order written."""
-    indices = [key for key in value if _is_index(key)]
+    indices = [key for key in value if key[:1].isdigit() and _is_index(key)]
     if not indices:
-        return list(value)
+        return value
     return sorted(indices, key=int) + [key for key in value if not _is_index(key)]
 
 

@@ -35,7 +35,7 @@ class Keys:
 
     def key(self, *parts: str) -> str:
         """Append parts to the namespace, dropping empty ones, like node-resque's `key`."""
-        return self.prefix + ":".join(part for part in parts if part.strip())
+        return self.prefix + ":".join([part for part in parts if part.strip()])
 
     def __repr__(self) -> str:
         return f"Keys({self.namespace!r})"
@@ -173,7 +173,7 @@ class Keys:
 
     def retry_failure(self, class_name: str, args_key: str) -> str:
         """Retry: the last error."""
-        return _drop_first_blank(self.key(f"failure-resque-retry:{class_name}:{args_key}"))
+        return _drop_first_blank(f"{self.prefix}failure-resque-retry:{class_name}:{args_key}")
 
     def ruby_lock(self, class_name: str, joined: str, before: str = "") -> str:
         """resque-lock-timeout: one running; with `loner:` before: one in the queue."""

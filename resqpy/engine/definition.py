@@ -19,7 +19,15 @@ from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
 from resqpy.base.when import Duration, duration_ms, duration_s
 from resqpy.engine.lifecycle import JobLifecycle
-from resqpy.engine.plugin import DEQUEUE_HOOKS, ENQUEUE_HOOKS, PERFORM_HOOKS, Plugin, overrides
+from resqpy.engine.plugin import (
+    DEQUEUE_HOOKS,
+    ENQUEUE_HOOKS,
+    PERFORM_HOOKS,
+    Plugin,
+    in_one_step,
+    overrides,
+)
+from resqpy.engine.run import Run
 
 # What a task returned: its result, or something that still has to run, which is not a success.
 #
@@ -146,7 +154,8 @@ class Definition(RunRules):
         check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`; None: they are
             JSON, and it accepts any.
         ends: what its jobs have when they are enqueued: `codec.EXPIRES` and `codec.DEADLINE` with milliseconds.
-        direct: a run only calls `perform`: no plugin, time limit or mark.
+        succeeding: what the plugins have to do of a run that was `direct` and has succeeded.
+        direct: a run only calls `perform` before it ends: no time limit, no mark, no plugin has to begin.
         bare: a successful run writes nothing at its end.
     """
 
@@ -164,13 +173,17 @@ class Definition(RunRules):
     version: str = ""
     check: Callable[[Sequence[Any]], list[Any]] | None = None
     ends: tuple[tuple[str, int], ...] = ()
+    succeeding: tuple[Callable[[Run], None], ...] = field(init=False)
     direct: bool = field(init=False)
     bare: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what would otherwise be checked for each run."""
         bare = not self.at_most_once and self.periodic is None
-        direct = not (self.around or self.at_most_once) and self.time_limit_s is None
+        succeeding = tuple(plugin.around_success for plugin in self.around if in_one_step(plugin))
+        quick = len(succeeding) == len(self.around)
+        direct = quick and not self.at_most_once and self.time_limit_s is None
+        object.__setattr__(self, "succeeding", succeeding)
         object.__setattr__(self, "bare", bare)
         object.__setattr__(self, "direct", direct)
 

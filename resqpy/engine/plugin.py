@@ -186,6 +186,18 @@ class Plugin:
         finally:
             await self.after_perform(run)
 
+    def around_success(self, run: Run) -> None:
+        """All that `around` does where the run succeeds, in a class that has both and whose `around` does nothing
+        before it: such a run needs no coroutine.
+        """
+
+
+def in_one_step(plugin: Plugin) -> bool:
+    """Whether `around_success` is enough. A class below with hooks of its own says so itself."""
+    kinds = type(plugin).__mro__
+    kind = next(each for each in kinds if {"around_success", *PERFORM_HOOKS} & vars(each).keys())
+    return kind is not Plugin and "around_success" in vars(kind)
+
 
 def overrides(plugin: Plugin, *hooks: str) -> bool:
     """Whether a plugin defines one of the hooks; others are not awaited."""

@@ -33,6 +33,9 @@ class Noop(Plugin):
         if self._logger is not None and not callable(self._logger):
             raise UsageError(f"logger: {self._logger!r} is not a function that takes the error")
 
+    def around_success(self, run: Run) -> None:
+        """Nothing."""
+
     async def after_perform(self, run: Run) -> None:
         """Report the error and clear it."""
         error = run.error

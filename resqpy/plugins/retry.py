@@ -130,6 +130,11 @@ class Retry(Plugin):
         """The policy as a value; for a list of delays, with the first one."""
         return RetryPolicy(self.retry_limit - 1, self.backoff.backoff)
 
+    def around_success(self, run: Run) -> None:
+        """Nothing of the attempts is kept."""
+        if run.lifecycle.plain:
+            self._forget(run)
+
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it; if it fails, decide whether to retry it."""
         counted = run.lifecycle.adopt(self.policy)

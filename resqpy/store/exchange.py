@@ -125,7 +125,7 @@ class Exchanged:
     Attributes:
         void: indices of ends that did not count (their record was gone); those of `succeeded` come
             after those of `ended`.
-        unwritten: ends whose commands Redis refused, with its message; report them again.
+        unwritten: ends whose commands Redis refused, with its message; report them again. Indices as there.
         full: all that could be claimed at once was claimed, so more may be waiting.
         broken: queues that are not lists, with Redis' message.
         unusable: slots with a malformed record; nothing was claimed for them.
@@ -270,6 +270,7 @@ class Exchange:
         run_at: str,
         *,
         succeeded: Mapping[bytes, Sequence[SlotRef]] = NO_SLOTS,
+        drops: Sequence[tuple[int, Sequence[Arg]]] = (),
         recover: bool = False,
         epoch: int = 1,
         asked_s: float = 0.0,
@@ -282,6 +283,7 @@ class Exchange:
             run_at: ISO 8601; must differ from that of every earlier exchange.
             succeeded: slots whose run succeeded and writes nothing at its end, by the beginning of their
                 records; their next job replaces it. In the reply, they come before `free`.
+            drops: the keys that the ends of some of these delete, with the index of the slot among them, from 1.
             recover: a reply was lost: return the records of slots presumed free. Then `succeeded` is empty.
             epoch: incremented with each recovery; exchanges with a lower one then claim nothing.
             asked_s: now, by the worker's monotonic clock.
@@ -294,6 +296,9 @@ class Exchange:
         args: list[Arg] = [run_at, int(recover), self._max_payload, job_records.HELD_PAYLOAD]
         args += (self._incarnation, epoch, *self._along)
         _pack(args, ended, groups, self._rules, self._names)
+        args.append(len(drops))
+        for slot, names in drops:
+            args += (slot, len(names), *names)
         sha = script("exchange").sha
         replies = self._line.send([("EVALSHA", sha, len(self._keys), *self._keys, *args)])
         return Request(replies, self._keys, args, groups, queues, len(ended), recover, asked_s)

@@ -300,3 +300,55 @@ async def test_plugins_run_inline_too(redis_url: str) -> None:
     await worker.stop()
 
     assert hooks(pages) == BOTH_BEFORE + BOTH_AFTER
+
+
+class Silent(Plugin):
+    """Has nothing to do before a run."""
+
+    def around_success(self, run: Run) -> None:
+        """Delete a key, or fail."""
+        run.effects.append(("DEL", f"resque:of {run.args[0]}"))
+        if run.args[0] == 2:
+            raise Boom("succeeded")
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """The same, in general."""
+        await call_next()
+        if run.error is None:
+            self.around_success(run)
+        else:
+            run.error = Boom("around")
+
+
+class Loud(Silent):
+    """Has."""
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """Count, too."""
+        run.store.options  # noqa: B018 - it has a store
+        await super().around(run, call_next)
+
+
+@pytest.mark.parametrize("plugin", [Silent, Loud])
+async def test_a_success_needs_no_coroutine_of_a_plugin_that_says_so(
+    make_stage: MakeStage, plugin: type[Plugin]
+) -> None:
+    """Its one step is done with the end of the run; a failure, also one of this step, takes the way of all others.
+    A class that has another `around` does not inherit that.
+    """
+
+    async def perform(number: int) -> None:
+        if number == 3:
+            raise ValueError(number)
+
+    task = define("job", perform, plugins=[plugin])
+    assert (task.direct, len(task.succeeding)) == ((True, 1) if plugin is Silent else (False, 0))
+    stage = make_stage(job=task)
+    for number in (1, 2, 3):
+        await stage.redis.set(f"resque:of {number}", "there")
+        await stage.queue.enqueue("q", "job", [number])
+    await stage.drain()
+    ends = [(name, str(last)) for name, last in stage.events]
+    assert ends == [("success", "None"), ("failure", "succeeded"), ("failure", "around")]
+    assert await stage.redis.mget("resque:of 1", "resque:of 3") == [None, b"there"]
+    assert await stage.redis.get("resque:stat:processed") == b"1"

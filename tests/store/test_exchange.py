@@ -16,7 +16,14 @@ from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
-from resqpy.store.exchange import NO_SLOTS, ClaimedJob, EndCommands, Exchange, Exchanged, SlotRef
+from resqpy.store.exchange import (
+    NO_SLOTS,
+    ClaimedJob,
+    EndCommands,
+    Exchange,
+    Exchanged,
+    SlotRef,
+)
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
@@ -48,11 +55,12 @@ class Desk:
         *,
         recover: bool = False,
         succeeded: Mapping[bytes, Sequence[SlotRef]] = NO_SLOTS,
+        drops: Sequence[tuple[int, Sequence[str]]] = (),
     ) -> Exchanged:
         self.calls += 1
         run_at = f"2026-01-01T00:00:{self.calls:02d}.000000Z"
         return await self.exchange.run(
-            ended, free, list(queues), run_at, recover=recover, succeeded=succeeded
+            ended, free, list(queues), run_at, recover=recover, succeeded=succeeded, drops=drops
         )
 
     async def close(self) -> None:
@@ -594,6 +602,54 @@ async def test_an_end_counts_where_nothing_may_be_taken(redis_url: str, redis: A
         await desk.close()
         if user:
             await redis.execute_command("ACL", "DELUSER", user)
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 2])
+async def test_the_end_of_a_success_deletes_keys_if_it_counts(
+    desk: Desk, redis: Any, waiting: int
+) -> None:
+    """Whether a job follows in the slot or not; not where the record is somebody else's by now."""
+    await redis.rpush("resque:queue:q", job(1), job(2))
+    taken = (await desk(free=PLACES)).taken
+    await redis.mset({"one": 1, "two": 2, "other": 3})
+    await redis.set(f"resque:worker:{B}", "foreign")
+    await redis.rpush("resque:queue:q", "last", *[job(n) for n in range(waiting)])
+    await redis.lpop("resque:queue:q")
+    reply = await desk(
+        succeeded={taken[0].claim.beginning: PLACES},
+        drops=[(1, ["one", "two"]), (2, ["other"])],
+    )
+    assert (reply.void, reply.unwritten, len(reply.taken)) == ([1], [], min(waiting, 1))
+    assert await redis.mget("one", "two", "other") == [None, None, b"3"]
+    assert await redis.get(f"resque:worker:{B}") == b"foreign"
+    assert await redis.get("resque:stat:processed") == b"1"
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_a_success_whose_keys_must_not_be_deleted_is_not_written(
+    redis_url: str, redis: Any, waiting: int
+) -> None:
+    """The job stays on its record, its slot gets no other, and the same end is reported again."""
+    await redis.execute_command("ACL", "SETUSER", "narrow", "on", ">p", "+@all", "&*", "~resque:*")
+    desk = Desk(redis_url.replace("://", "://narrow:p@"))
+    await redis.rpush("resque:queue:q", job(1), *[job(2)] * waiting)
+    (taken,) = (await desk(free=PLACES[:1])).taken
+    before = await redis.get(RECORD_A)
+    await redis.set("secret", 1)
+    succeeded = {taken.claim.beginning: PLACES[:1]}
+    reply = await desk(succeeded=succeeded, drops=[(1, ["secret"])])
+    assert (reply.taken, reply.void) == ([], [])
+    [(index, words)] = reply.unwritten
+    assert (index, "permission" in words) == (0, True), words
+    assert await redis.get(RECORD_A) == before
+    assert await redis.llen("resque:queue:q") == waiting
+    assert await redis.get("resque:stat:processed") is None
+    await redis.execute_command("ACL", "SETUSER", "narrow", "~secret")
+    reply = await desk([end(A, taken, "p", ("DEL", "secret"))])
+    assert (reply.void, reply.unwritten) == ([], [])
+    assert await redis.exists("secret", RECORD_A) == 0
+    await desk.close()
+    await redis.execute_command("ACL", "DELUSER", "narrow")
 
 
 async def test_slots_of_two_processes_are_not_mixed(desk: Desk) -> None:

@@ -20,7 +20,7 @@ from resqpy.base.errors import (
     add_note,
 )
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.engine.definition import NEED_NO_LOOK, finished
+from resqpy.engine.definition import NEED_NO_LOOK, Definition, finished
 from resqpy.engine.lifecycle import (
     EXPIRED,
     RETURNED,
@@ -57,11 +57,36 @@ async def execute(run: Run, threads: ThreadRunner, known: Iterable[str] = ()) ->
     if definition is None:
         return failure(unknown_task(run.class_name, known))
     current_run.set(run)
+    return await _executed(run, definition, partial(_perform, run, threads))
+
+
+def passed(run: Run, outcome: Outcome) -> Outcome | None:
+    """The outcome of a run that ran outside of its plugins, if that is all; None: they are asked `afterwards`."""
+    assert run.definition is not None
+    if outcome.kind is not OutcomeKind.SUCCESS:
+        return None if run.task_done else outcome
     try:
-        if definition.around:
-            await _onion(run, definition.around, partial(_perform, run, threads))()
-        else:
-            await _perform(run, threads)
+        for succeeded in run.definition.succeeding:
+            succeeded(run)
+    except Exception:
+        run.effects.clear()  # its `around` says it again, to the others too
+        return None
+    return outcome
+
+
+async def afterwards(run: Run) -> Outcome:
+    """The outcome of a run whose task is done, by plugins that have nothing to do before it."""
+    assert run.definition is not None
+    return await _executed(run, run.definition, _done)
+
+
+async def _done() -> None:
+    pass
+
+
+async def _executed(run: Run, definition: Definition, core: CallNext) -> Outcome:
+    try:
+        await _onion(run, definition.around, core)()
     except asyncio.CancelledError as error:
         run.error = run.error or _cancelled(run, error)
     except BaseException as error:  # a plugin failed

@@ -11,6 +11,7 @@ from resqpy.engine.lifecycle import PLAIN, OutcomeKind
 from resqpy.engine.role import EventSink, tell_end, tell_error
 from resqpy.engine.worker.running import EndedJob
 from resqpy.engine.worker.slots import Slot
+from resqpy.store.connection.client import Arg
 from resqpy.store.exchange import EndCommands, Exchange, Exchanged, Fence, Request, SlotRef
 
 FIRST_EPOCH = 1
@@ -50,10 +51,11 @@ class Wave:
         slots: those that are named, in the order of the reply.
         reports: the ends that are reported individually.
         succeeded: slots whose successful run is replaced by a new job, by the beginning of their records.
+        drops: the keys that these ends delete.
         free: the other slots.
     """
 
-    __slots__ = ("ended", "free", "reports", "slots", "succeeded")
+    __slots__ = ("drops", "ended", "free", "reports", "slots", "succeeded")
 
     def __init__(
         self, ended: list[EndedJob], free: Iterable[Slot] = (), *, taking: bool = False
@@ -78,6 +80,9 @@ class Wave:
             beginning: [end.slot.place for end in group] for beginning, group in groups.items()
         }
         replaced = [end for group in groups.values() for end in group]
+        self.drops: list[tuple[int, Sequence[Arg]]] = [
+            (index, end.drops) for index, end in enumerate(replaced, 1) if end.drops
+        ]
         named = [end.slot for end in others if taking and not end.slot.closing]
         named += free
         self.free: list[SlotRef] = [slot.place for slot in named]
@@ -177,6 +182,7 @@ class Reporting:
                 names,
                 self._run_at(),
                 succeeded=wave.succeeded,
+                drops=wave.drops,
                 recover=recover,
                 epoch=self.epoch,
                 asked_s=self._clock.monotonic(),

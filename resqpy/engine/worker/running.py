@@ -30,11 +30,18 @@ from resqpy.engine.role import EventSink
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
 from resqpy.engine.worker.endings import ended
-from resqpy.engine.worker.execute import conclude, execute, failure, note_failure
+from resqpy.engine.worker.execute import (
+    afterwards,
+    conclude,
+    execute,
+    failure,
+    note_failure,
+    passed,
+)
 from resqpy.engine.worker.slots import Slot
 from resqpy.engine.worker.threads import LeftBehind, ThreadRunner
 from resqpy.store import workers
-from resqpy.store.connection.client import Store
+from resqpy.store.connection.client import Arg, Store
 from resqpy.store.exchange import EndCommands, JobClaim
 from resqpy.store.workers import php_status_command
 
@@ -152,10 +159,11 @@ class EndedJob:
 
     Attributes:
         in_doubt: it was reported and the reply was lost, so the end may be written already.
-        special: the commands to report; None: it succeeded, and there are none.
+        special: the commands to report; None: it succeeded, and nothing is written but that.
+        drops: the keys that are deleted with a success.
     """
 
-    __slots__ = ("duration_ms", "in_doubt", "outcome", "run", "slot", "special")
+    __slots__ = ("drops", "duration_ms", "in_doubt", "outcome", "run", "slot", "special")
 
     def __init__(
         self, slot: Slot, run: Run, outcome: Outcome, special: EndCommands | None, ms: int
@@ -164,13 +172,17 @@ class EndedJob:
         self.run: Run = run
         self.outcome: Outcome = outcome
         self.special: EndCommands | None = special
+        self.drops: Sequence[Arg] = ()
         self.duration_ms: int = ms
         self.in_doubt: bool = False
 
     @property
     def report(self) -> EndCommands:
         """What to report if its record is not replaced directly."""
-        return self.special or EndCommands(self.slot.place.worker_id, self.run.claim.beginning, "p")
+        if self.special is not None:
+            return self.special
+        commands = [("DEL", *self.drops)] if self.drops else []
+        return EndCommands(self.slot.place.worker_id, self.run.claim.beginning, "p", commands)
 
 
 def _own_fault(error: BaseException) -> Outcome:
@@ -180,12 +192,22 @@ def _own_fault(error: BaseException) -> Outcome:
     return failure(error)
 
 
-def _is_bare(run: Run) -> bool:
-    """Whether nothing but the success itself must be written at the end of a successful run."""
+def _drops(run: Run) -> Sequence[Arg] | None:
+    """The keys that are deleted at the end of a successful run, if that is all that must be written."""
     definition = run.definition
-    if definition is None or not definition.bare or run.effects or run.php:
-        return False
-    return run.lifecycle is PLAIN and run.claim.bare
+    if (
+        definition is None
+        or not definition.bare
+        or run.php
+        or run.lifecycle is not PLAIN
+        or not run.claim.bare
+    ):
+        return None
+    if not run.effects:
+        return ()
+    if any(command[0] != "DEL" for command in run.effects):
+        return None
+    return [key for _, *keys in run.effects for key in keys]
 
 
 async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
@@ -294,6 +316,8 @@ class Runner:
             forks.end_child(born)
             run.task_done = note_failure(run, error)
         outcome = conclude(run)
+        if definition.around:
+            outcome = passed(run, outcome) or await afterwards(run)
         if outcome.kind is OutcomeKind.FAILURE:
             outcome = await self._settled(run, outcome)
         self.end(slot, run, outcome)
@@ -360,7 +384,8 @@ class Runner:
             return
         run.ended = True
         special = None
-        if not (outcome.kind is OutcomeKind.SUCCESS and _is_bare(run)):
+        drops = _drops(run) if outcome.kind is OutcomeKind.SUCCESS else None
+        if drops is None:
             try:
                 special = ended(run, outcome, self._clock)
             except BaseException as error:  # a plugin's decision can't be encoded
@@ -370,7 +395,10 @@ class Runner:
         ran_s = self._clock.monotonic() - run.started
         if run.error is not None and isinstance(run.error, CUT_OFF):
             self.left.look_for_children(run, ran_s)
-        self._on_end(EndedJob(slot, run, outcome, special, int(ran_s * 1000)))
+        end = EndedJob(slot, run, outcome, special, int(ran_s * 1000))
+        if drops:
+            end.drops = drops
+        self._on_end(end)
 
     # -- early ends --
 

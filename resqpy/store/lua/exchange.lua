@@ -34,8 +34,9 @@
 --          (see exchange_ends.lua)
 --      …   number of groups of slots; for each: the beginning of the records of their successful runs
 --          (empty: the slots are free), number of slots, their words
+--      …   number of successful runs that delete keys; for each: slot, number of keys, keys
 -- Returns  paused (0/1), void ends {index…}, void ends of successful runs {slot…},
---          unwritten ends {index, error…},
+--          unwritten ends {index, error…}, with those of successful runs after the others,
 --          taken {payload…}; their slots: {first slot, queue, number of consecutive slots…};
 --          taken with more details: {slot, queue, payload | false, bytes held or -1, sha1,
 --            rescues or '', false | what lifecycle.lua took along…},

@@ -4,7 +4,8 @@
 -- KEYS     those of exchange.lua: 2, 3, 4, 6 and 7; those of `vacate`
 -- ARGV     from `word()`: number of ended, and for each what the header of exchange.lua says
 -- Returns  void, unwritten: as there; (written) number of the others; stuck: by worker id, whose end is not written;
---          (count) counts an end, given the first bytes of its record; (count_all) updates the totals
+--          reported: how many there were; (count) counts an end, given the first bytes of its record; (count_all)
+--          updates the totals
 --
 -- The commands of an end: All are executed or none, in order. Besides those of Redis:
 --   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
@@ -122,7 +123,8 @@ local function read_commands()
   return commands
 end
 
-for index = 1, tonumber(word()) do
+local reported = tonumber(word())
+for index = 1, reported do
   local id, beginning, counts = word(), word(), word()
   local commands = read_commands()
   local record = record_of .. id

@@ -6,7 +6,7 @@
 -- Returns  words: of the slots, by index; begun: the beginning of the record, for slots with a successful run
 --          whose end is not written; succeeded: whether there were any; void_slots, found: as there;
 --          last_slot: the last that may get a job; busy: slots that get none; (id_of) a worker id; (rescued)
---          how often a job was put back; (find) whether a slot has a job, which it gets, then; (end_rest)
+--          how often a job was put back; (succeed) counts the end of a successful run; (find) whether a slot has a job, which it gets, then; (end_rest)
 --          writes the ends of the slots in `begun`, or of those whose beginning a function chooses
 local words, begun, succeeded, last_slot, void_slots = {}, {}, false, 0, {}
 for _ = 1, tonumber(word()) do
@@ -19,8 +19,26 @@ for _ = 1, tonumber(word()) do
   last_slot = last_slot + size
 end
 
+local drops = {} -- keys that the end of a successful run deletes, by index
+for _ = 1, tonumber(word()) do
+  local index, size = tonumber(word()), tonumber(word())
+  drops[index], at = slice(ARGV, at, at + size - 1), at + size
+end
+
 local function id_of(index)
   return id_before .. words[index] .. id_after
+end
+
+-- Count the end of a successful run, given the first bytes of its record; returns false if it can't be written.
+local function succeed(index, id, record)
+  local keys = drops[index]
+  local reply = keys and redis.pcall('DEL', unpack(keys))
+  if type(reply) == 'table' then
+    unwritten[#unwritten + 1], unwritten[#unwritten + 2], stuck[id] = reported + index, reply.err, true
+    return false
+  end
+  count(id, 'p', record)
+  return true
 end
 
 local function end_rest(which)
@@ -31,9 +49,10 @@ local function end_rest(which)
       begun[index] = false
       local there = redis.pcall('GETRANGE', record_of .. id, 0, #was + CLASS_WITHIN - 1)
       if begins(there, was) then
-        redis.call('DEL', record_of .. id)
-        vacate(id, was)
-        count(id, 'p', there)
+        if succeed(index, id, there) then
+          redis.call('DEL', record_of .. id)
+          vacate(id, was)
+        end
       else
         void_slots[#void_slots + 1] = index
       end

@@ -19,8 +19,9 @@ local function put(index, id, record)
   if not was then return old and not problem end
   begun[index] = false
   if begins(old, was) then
-    count(id, 'p', old)
-    return true
+    local fine = succeed(index, id, old)
+    if not fine then redis.call('SET', key, old) end
+    return fine
   end
   void_slots[#void_slots + 1] = index
   if type(old) == 'string' then redis.call('SET', key, old) end
