@@ -5,8 +5,9 @@ possible.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 
@@ -136,7 +137,13 @@ class ConfigError(UsageError):
 
 
 class InvalidInputs(UsageError):
-    """The inputs of a job don't match what its task declares."""
+    """The inputs of a job don't match what its task declares.
+
+    Attributes:
+        fields: what is wrong with each input, by its name.
+    """
+
+    fields: Mapping[str, str] = MappingProxyType({})
 
 
 class NotStarted(ResqpyError):

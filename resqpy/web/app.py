@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import MutableHeaders
@@ -35,6 +35,7 @@ from resqpy.framework.config.config import scheduler_options
 from resqpy.framework.process.metrics import Installation
 from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.registry import Registry
+from resqpy.framework.tasks.spec import TaskSpec
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
@@ -182,6 +183,11 @@ class Console:
         """The Redis, once `open` has been called."""
         assert self._resque is not None
         return self._resque
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """The tasks of the project, by name."""
+        return {} if self.registry is None else self.registry.tasks
 
     def tracked(self, defaults: str = "irontask") -> TrackedApi:
         """Its tracked tasks; new ones have the defaults of this preset."""

@@ -97,8 +97,11 @@ def as_asked(request: Request, error: Exception) -> Exception:
     return StoreUnavailable(str(error)) if lost else error
 
 
-async def form_of(request: Request) -> dict[str, list[str]]:
+async def form_of(request: Request, most: int = MAX_FORM) -> dict[str, list[str]]:
     """The fields of a form by name.
+
+    Args:
+        most: bytes of the form.
 
     Raises:
         Refusal: it is too large, or not a form.
@@ -106,7 +109,7 @@ async def form_of(request: Request) -> dict[str, list[str]]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise Refusal(415, "This is not a form", f"Its content type is {kind!r}.")
-    body = await body_of(request, MAX_FORM)
+    body = await body_of(request, most)
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS,

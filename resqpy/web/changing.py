@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from resqpy.base import codec, reading
 from resqpy.base.errors import NotInFailed, OutcomeUnknown, UnknownTask, UsageError, class_of
-from resqpy.base.model import FailedJob
+from resqpy.base.model import Enqueued, FailedJob
+from resqpy.diagnosis import texts
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
@@ -18,6 +19,7 @@ from resqpy.tracked.errors import TaskChanged, TaskStateError, UnknownTaskId
 from resqpy.web import trash
 from resqpy.web.asking import Refusal
 from resqpy.web.audit import note, note_of
+from resqpy.web.jobs import WantedJob, enqueue_wanted
 from resqpy.web.visit import Visit
 
 T = TypeVar("T")
@@ -136,6 +138,23 @@ async def remove_failed(visit: Visit, entry: FailedJob) -> str:
     gone = await audited(visit, "remove", what, act, undo=undo, noted=True, task=task)
     visit.console.groups.forget()
     return undo if gone else ""
+
+
+# -- jobs that are enqueued by hand --
+
+
+async def enqueue(visit: Visit, wanted: WantedJob, once: str, failed: str | None) -> Enqueued:
+    """Enqueue a job, now or for its time.
+
+    Args:
+        once: names this very form, which may be sent twice.
+        failed: the failed job that it was made from.
+    """
+    queue, name, _ = wanted.job
+    act = partial(enqueue_wanted, visit.resque, wanted, once or None)
+    what = f"job {name} in queue {queue}"
+    at = texts.iso(wanted.at_ms)
+    return await audited(visit, "enqueue", what, act, at=at, in_ms=wanted.in_ms, failed=failed)
 
 
 # -- delayed jobs --

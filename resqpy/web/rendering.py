@@ -17,7 +17,7 @@ from resqpy.base.errors import printable
 from resqpy.base.model import NoList
 from resqpy.diagnosis import texts
 from resqpy.web import trash
-from resqpy.web.access import ADMIN, OPERATE
+from resqpy.web.access import ADMIN, ENQUEUE, OPERATE
 from resqpy.web.asking import Refusal, segment
 from resqpy.web.visit import Visit
 
@@ -148,6 +148,7 @@ def _frame(visit: Visit) -> Mapping[str, Any]:
         "who": visit.access,
         "menu": [*MENU, ("/audit", "Audit")] if may(ADMIN) else MENU,
         "may_operate": may(OPERATE) and not options.read_only,
+        "may_enqueue": may(ENQUEUE) and not options.read_only,
         "may_admin": may(ADMIN) and not options.read_only,
         "refreshes": _refreshes(visit),
         "refresh": _same(visit, visit.path, None if _refreshes(visit) else REFRESH_S),
@@ -172,6 +173,7 @@ DONE = {
     "restored": ("1 entry is back", "{:,} entries are back"),
     "paused": ("Paused", "Paused"),
     "resumed": ("Resumed", "Resumed"),
+    "replaced": ("Enqueued, and the failed entry was removed",) * 2,
     "enqueued": ("Enqueued", "{:,} jobs were enqueued"),
     "not_enqueued": ("Not enqueued: its job is under way, or a plugin forbids it",) * 2,
     "changed": ("Done", "Done"),

@@ -36,8 +36,7 @@ class Shown:
     def __init__(self, visit: Visit) -> None:
         self._redaction = visit.console.options.redaction
         self._brief = self._redaction.within(max_string=CUT, max_items=20)
-        registry = visit.console.registry
-        self._tasks = {} if registry is None else registry.tasks
+        self._tasks = visit.console.tasks
         self.arguments: bool = visit.who.allows(OPERATE)
 
     def text(self, text: str | None, most: int = CUT) -> str:
@@ -65,7 +64,7 @@ class Shown:
         if not self.arguments:
             return None
         shown = self._redaction.shown(value)
-        return cut("\n".join(_lines(shown, self._redaction)), WHOLE)
+        return cut("\n".join(json_lines(shown, self._redaction)), WHOLE)
 
 
 def _single(values: Any) -> Any:
@@ -73,7 +72,7 @@ def _single(values: Any) -> Any:
     return values[0] if isinstance(values, list) and len(values) == 1 else values
 
 
-def _lines(
+def json_lines(
     value: Any, redaction: Any, indent: str = "", name: str = "", end: str = ""
 ) -> list[str]:
     """JSON with a line for each part that has parts."""
@@ -88,7 +87,7 @@ def _lines(
     inner = [
         line
         for number, (key, each) in enumerate(pairs, 1)
-        for line in _lines(each, redaction, indent + "  ", key, "," * (number < len(pairs)))
+        for line in json_lines(each, redaction, indent + "  ", key, "," * (number < len(pairs)))
     ]
     return [f"{indent}{name}{first}", *inner, f"{indent}{last}{end}"]
 

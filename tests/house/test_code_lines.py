@@ -15,19 +15,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4096, 28),
-    "cli": (5991, 50),
+    "cli": (5985, 50),
     "contrib": (903, 15),
     "diagnosis": (2386, 12),
     "embedded": (490, 6),
     "engine": (6878, 47),
-    "framework": (8676, 53),
+    "framework": (8688, 53),
     "plugins": (362, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (6670, 31),
     "testing": (585, 6),
     "tracked": (4262, 20),
-    "web": (4596, 43),
+    "web": (4924, 45),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -90,11 +90,12 @@ async def fill(redis: Redis) -> None:
 TAGS = """
     html head meta title link body a header div nav span form button main p footer h1 h2 dl dt dd small section ul
     ol li strong script table thead tbody tr th td time code br pre input label select option
+    textarea fieldset legend
 """
 ATTRIBUTES = """
     lang charset name content rel type href class id aria-label aria-current method action data-label datetime
     title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
-    selected id src defer data-events data-live
+    selected id src defer data-events data-live aria-invalid aria-describedby rows checked
 """
 
 

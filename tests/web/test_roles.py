@@ -25,6 +25,8 @@ TABLE = {
     "POST /queues/{name}/jobs/{digest}/remove": OPERATOR,
     "GET /queues/{name}/delete": ADMIN,
     "POST /queues/{name}/delete": ADMIN,
+    "GET /enqueue": OPERATOR,
+    "POST /enqueue": OPERATOR,
     "GET /failed": VIEWER,
     "GET /failed/bulk": OPERATOR,
     "POST /failed/bulk": OPERATOR,

@@ -240,9 +240,9 @@ def _write(
 
 
 def _value(task: TaskSpec | None, key: str, word: str) -> Any:
-    from resqpy.cli.commands.task import input_value
+    from resqpy.framework.tasks.inputs import from_text
 
-    return json_or_text(word) if task is None else input_value(task, key, word)
+    return json_or_text(word) if task is None else from_text(task.inputs, key, word)
 
 
 def _written(

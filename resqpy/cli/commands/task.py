@@ -12,7 +12,6 @@ from resqpy.cli.arguments.flags import (
     JSON,
     MILLISECONDS,
     MOMENT,
-    json_or_text,
     option,
     options,
     read_pairs,
@@ -221,19 +220,14 @@ def checked_inputs(
         click.UsageError: one is given twice.
     """
     from resqpy.framework.tasks.arguments import by_name
+    from resqpy.framework.tasks.inputs import from_text
 
     named = by_name(task, given) if isinstance(given, list) else given
     for twice in named.keys() & words.keys():
         raise click.UsageError(f"{twice!r} is given twice")
-    found = {**named, **{key: input_value(task, key, word) for key, word in words.items()}}
+    found = {**named, **{key: from_text(task.inputs, key, word) for key, word in words.items()}}
     task.inputs.check(found)
     return found
-
-
-def input_value(task: TaskSpec, key: str, text: str) -> Any:
-    """A word as JSON, unless it is not JSON or the input accepts only text."""
-    value = json_or_text(text)
-    return value if task.inputs.fits(key, value) or not task.inputs.fits(key, text) else text
 
 
 # -- enqueue and run --

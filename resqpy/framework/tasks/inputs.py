@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from resqpy.base.codec import TASK_ID
+from resqpy.base.codec import TASK_ID, decode_text
 from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of
 from resqpy.base.imports import near_match
 from resqpy.base.json_forms import looked_at, to_json
@@ -211,12 +211,12 @@ class Inputs(Mapping[str, Input]):
             InvalidInputs: all that is wrong.
         """
         given = {name: value for name, value in params.items() if name != TASK_ID}
-        problems = [] if given.keys() <= self._declared.keys() else self._unknown(given)
+        fields = {} if given.keys() <= self._declared.keys() else self._unknown(given)
         for name, declared in self._declared.items():
             if problem := self._settle(given, name, declared):
-                problems.append(problem)
-        if problems:
-            raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
+                fields[name] = problem
+        if fields:
+            raise _invalid(self._task, fields)
         return given
 
     def refuse_unknown(self, given: Mapping[str, Any]) -> None:
@@ -225,21 +225,21 @@ class Inputs(Mapping[str, Input]):
         Raises:
             InvalidInputs: with the near match.
         """
-        if problems := self._unknown(given):
-            raise InvalidInputs(f"task {self._task!r}: {'; '.join(problems)}")
+        if fields := self._unknown(given):
+            raise _invalid(self._task, fields)
 
-    def _unknown(self, given: Mapping[str, Any]) -> list[str]:
-        unasked = [
-            f"{name!r} is a resource, not an input: workers provide it; leave it out"
+    def _unknown(self, given: Mapping[str, Any]) -> dict[str, str]:
+        unasked = {
+            name: f"{name!r} is a resource, not an input: workers provide it; leave it out"
             for name in sorted(self._provided & given.keys())
-        ]
+        }
         if self.extra:
             return unasked
-        return unasked + [
-            f"input {name!r} is unknown{near_match(str(name), self._declared)}"
+        return unasked | {
+            name: f"input {name!r} is unknown{near_match(str(name), self._declared)}"
             for name in given
             if name not in self._declared and name not in self._provided
-        ]
+        }
 
     def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:
         """Put the input's final value in place, or return what is wrong with it."""
@@ -290,6 +290,21 @@ class Inputs(Mapping[str, Input]):
         if secret and str(value):
             words = words.replace(str(value), HIDDEN)
         return self._redaction.text(words)
+
+
+def _invalid(task: str, fields: Mapping[str, str]) -> InvalidInputs:
+    error = InvalidInputs(f"task {task!r}: {'; '.join(fields.values())}")
+    error.fields = fields
+    return error
+
+
+def from_text(inputs: Inputs, name: str, text: str) -> Any:
+    """What somebody has typed as an input: its JSON, unless it is none, or the input accepts only text."""
+    try:
+        value = decode_text(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if inputs.fits(name, value) or not inputs.fits(name, text) else text
 
 
 def _fresh(default: Any) -> Any:

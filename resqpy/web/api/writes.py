@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from resqpy.base import codec
-from resqpy.base.errors import UnknownTask, UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name
-from resqpy.base.model import Enqueued
-from resqpy.base.when import delay_ms, moment_ms
-from resqpy.engine.queue.queue import NewJob
-from resqpy.framework.tasks.arguments import args_of
 from resqpy.store.sweep import Item
 from resqpy.web import changing
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
@@ -29,8 +22,8 @@ from resqpy.web.api.reads import (
     sought_failed,
     sought_item,
 )
-from resqpy.web.api.schema import moment
 from resqpy.web.api.serving import no_scope
+from resqpy.web.jobs import WantedJob, enqueue_wanted, wanted_job
 
 OPERATE, ADMIN = ("operate",), ("admin",)
 MAX_JOBS = 1000
@@ -76,20 +69,6 @@ _JOB_DONE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WantedJob:
-    """A job of a request, checked."""
-
-    job: NewJob
-    at_ms: int | None
-    in_ms: int | None
-
-    @property
-    def now(self) -> bool:
-        """Whether it is due now."""
-        return self.at_ms is None and self.in_ms is None
-
-
 async def _post_jobs(call: Call) -> Answer:
     several = isinstance(call.body, list)
     given: list[dict[str, Any]] = call.body if several else [call.body]
@@ -101,37 +80,11 @@ def _wanted(call: Call, given: Mapping[str, Any], number: int | None) -> WantedJ
     if not call.access.allows(scope := f"enqueue:{given['task']}"):
         raise no_scope(call.endpoint.scopes, scope)
     try:
-        job = _job_of(call, given)
-        if codec.has_record(job[2]):
-            raise UsageError(
-                f"inputs: {codec.TASK_ID!r} is reserved; create a tracked task instead"
-            )
-        codec.encode_job(job[1], check_queue_name(job[0]), job[2])
-        if "at" in given and "delay_ms" in given:
-            raise UsageError("at and delay_ms can't be combined")
-        at_ms = moment_ms(moment(given["at"]) or 0, "at") if "at" in given else None
-        in_ms = delay_ms(given["delay_ms"], "delay_ms") if "delay_ms" in given else None
+        return wanted_job(call.parts.tasks, given)
     except UsageError as error:
         if number is not None:
             error.args = (f"job {number}: {error}; nothing was enqueued",)
         raise
-    return WantedJob(job, at_ms, in_ms)
-
-
-def _job_of(call: Call, given: Mapping[str, Any]) -> NewJob:
-    name, registry = given["task"], call.parts.registry
-    if "inputs" in given and "args" in given:
-        raise UsageError("inputs and args can't be combined")
-    task = registry.tasks.get(name) if registry is not None else None
-    if task is not None and "args" not in given:
-        args = args_of(task, task.inputs.as_sent(given.get("inputs", {})))
-        return given.get("queue", task.queue), name, args
-    if "queue" not in given:
-        known = registry.tasks if registry is not None else {}
-        raise UnknownTask(
-            f"no task named {name!r} is known here{near_match(name, known)}; name its queue to enqueue it anyway"
-        )
-    return given["queue"], name, given.get("args", [given.get("inputs", {})])
 
 
 async def _enqueue(call: Call, wanted: Sequence[WantedJob], name: str, *, several: bool) -> Answer:
@@ -144,7 +97,7 @@ async def _enqueue(call: Call, wanted: Sequence[WantedJob], name: str, *, severa
     for number, each in enumerate(wanted):
         own = f"{name}:{number}" if name else None
         with after_a_write("some of the jobs were enqueued", written=bool(now or told)):
-            what = next(done) if each.now else await _later(call, each, own)
+            what = next(done) if each.now else await enqueue_wanted(queue, each, own)
         told.append(
             {
                 "task": each.job[1],
@@ -160,13 +113,6 @@ async def _enqueue(call: Call, wanted: Sequence[WantedJob], name: str, *, severa
             raise ApiProblem("refused", f"{refused!r} forbids it; nothing was enqueued")
         return Answer(told[0], 201 if made else 200)
     return Answer({"data": told, "enqueued": made}, 201 if made == len(told) else 200)
-
-
-async def _later(call: Call, each: WantedJob, own: str | None) -> Enqueued:
-    queue, in_ms = call.parts.resque, each.in_ms or 0
-    done = await queue.enqueued_later(each.job, at_ms=each.at_ms, in_ms=in_ms, once=own)
-    # None: its time has come
-    return await queue.enqueued(*each.job, once=own) if done is None else done
 
 
 async def _remove_job(call: Call) -> Any:

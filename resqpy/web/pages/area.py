@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import RedirectResponse, Response
 
-from resqpy.web.access import ADMIN, OPERATE
+from resqpy.web.access import ADMIN, ENQUEUE, OPERATE
 from resqpy.web.asking import SAFE, Refusal
 from resqpy.web.pages import (
     auditing,
     delayed,
+    enqueueing,
     failed,
     overview,
     queues,
@@ -68,6 +69,8 @@ PAGES = Area(
         _change("/queues/{name}/jobs/{digest}/remove", queues.remove_job),
         Endpoint("/queues/{name}/delete", queues.delete_page, scope=ADMIN),
         _change("/queues/{name}/delete", queues.delete_queue, ADMIN),
+        Endpoint("/enqueue", enqueueing.form_page, scope=ENQUEUE),
+        _change("/enqueue", enqueueing.enqueue, ENQUEUE),
         _watched("/failed", failed.groups_page),
         Endpoint("/failed/bulk", failed.bulk_page, scope=OPERATE),
         _change("/failed/bulk", failed.bulk),

@@ -15,6 +15,7 @@ from resqpy.engine.inspect.failed_jobs import FailedGroup, Retrying, Wanted, rem
 from resqpy.web import trash
 from resqpy.web.asking import Refusal
 from resqpy.web.changing import audited, remove_failed, retry_failed
+from resqpy.web.jobs import editable_job
 from resqpy.web.pages.parts import back, fields_of, number_in, part_of, text_in
 from resqpy.web.rendering import page
 from resqpy.web.views import WHOLE, FailedRow, Shown, failed_row, first_line
@@ -117,6 +118,7 @@ class EntryView:
         backtrace: from where it was raised to where it was called, or the reverse: as it was written.
         extra: what else stands in its job.
         can_retry: it has a job and names a queue.
+        editable: its class and arguments can be changed.
     """
 
     row: FailedRow
@@ -126,6 +128,7 @@ class EntryView:
     extra: str | None
     retried_ms: int | None
     can_retry: bool
+    editable: bool
 
 
 async def _found(visit: Visit, values: Mapping[str, str]) -> tuple[int, FailedJob]:
@@ -152,6 +155,7 @@ async def entry_page(visit: Visit) -> Response:
         retried_ms=moment_of(entry.retried_at),
         can_retry=bool(entry.queue or payload.get("queue"))
         and (entry.job_raw is not None or entry.unreadable is not None),
+        editable=editable_job(entry) is not None,
     )
     return page(visit, "failed_entry", view=view, kept=_kept(visit.request.query_params))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import RedirectResponse, Response
 
-from resqpy.web.asking import Refusal, form_of, named
+from resqpy.web.asking import MAX_FORM, Refusal, form_of, named
 from resqpy.web.visit import Visit
 
 _LARGEST = 10**11  # a position, a second
@@ -36,9 +36,9 @@ def part_of(visit: Visit, name: str) -> str:
     return named(visit.request.path_params[name])
 
 
-async def fields_of(visit: Visit) -> dict[str, str]:
-    """The fields of a form, the first of each name."""
-    found = await form_of(visit.request)
+async def fields_of(visit: Visit, most: int = MAX_FORM) -> dict[str, str]:
+    """The fields of a form of at most so many bytes, the first of each name."""
+    found = await form_of(visit.request, most)
     return {name: values[0] for name, values in found.items()}
 
 
