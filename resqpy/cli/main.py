@@ -49,6 +49,7 @@ COMMANDS = {
     "locks": Entry("locks:locks", "Locks of tasks; remove one.", LOOK),
     "leader": Entry("overall:leader", "Which scheduler leads, in all languages.", LOOK),
     "stats": Entry("overall:stats", "Counters.", LOOK),
+    "migrate": Entry("migrate:migrate", "Move a class of jobs between languages.", LOOK),
     "leave": Entry("leave:leave", "Go back to plain Resque; show what is left.", LOOK),
     "pause": Entry("overall:pause", "Pause all workers.", LOOK),
     "resume": Entry("overall:resume", "Resume all workers.", LOOK),

@@ -32,6 +32,7 @@ from resqpy.diagnosis.checks import (
     ruby_problems,
     worker_problems,
 )
+from resqpy.diagnosis.migrating import migration_problems
 from resqpy.diagnosis.queues import ages, drain_words
 from resqpy.diagnosis.texts import counted, named
 from resqpy.diagnosis.workers import (
@@ -100,6 +101,7 @@ class Diagnosis:
             "the pause": self._paused,
             "limits": self._limits,
             "limits of tasks": self._task_limits,
+            "classes that move": lambda: migration_problems(self._resque),
             "the leaders": self._leaders,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,

@@ -12,6 +12,7 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
 from resqpy.diagnosis import texts
+from resqpy.diagnosis.migrating import share_words
 from resqpy.diagnosis.processes import SeenProcess, processes
 from resqpy.diagnosis.workers import key_limit_words
 from resqpy.engine.inspect.inspector import Resque
@@ -23,6 +24,7 @@ from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import periodic, queues, rescue, ruby_schedule, sweep, workers
 from resqpy.store.leader import standing
+from resqpy.store.migrations import migrations
 from resqpy.tracked.record import TaskStatus
 from resqpy.tracked.records import status_sets
 
@@ -213,6 +215,10 @@ class Leaving:
             [key_limit_words(*each) for each in tasks],
             "others run as many as they can",
         )
+        rules = await migrations(self._store)
+        shown = [f"{share_words(name, each)}" for name, each in rules.items()]
+        words = "others take all jobs of their queues; what was sent to another queue stays there"
+        yield Unobeyed("classes that move", shown, words)
         seen, ruby = await periodic.look(self._store), await ruby_schedule.look(self._store)
         yield Unobeyed(
             "periodic tasks", sorted(seen.tasks), "only a scheduler of resqpy fires them"

@@ -38,7 +38,7 @@ OTHERS = (
     "schedule resume a", "schedule trigger a", "process list", "process ping --all",
     "process stacks --all", "process quiet --all", "process stop --all", "process scale 1 --all",
     "process log-level debug --all",
-    "locks list", "locks remove a", "leader", "leave", "stats", "info",
+    "locks list", "locks remove a", "leader", "leave", "migrate", "stats", "info",
     "pause", "resume", "healthcheck", "task enqueue sendMail to=a@b", "task explain sendMail",
     "task run sendMail to=a@b", "tracked create sendMail to=a@b", "tracked get a", "tracked list",
     "tracked cancel a", "tracked retry a", "tracked enable a", "tracked disable a",

@@ -16,6 +16,8 @@ from resqpy.store.exchange import EndCommands, Exchanged
 from resqpy.store.migrations import ALL, Migration, migrate, migrations
 from tests.engine.test_limits import SLOTS, Desk
 from tests.engine.test_task_limits import put, raw
+from tests.support.waiting import wait_for
+from tests.support.working import working
 
 RULE = Migration("q", "ruby", ALL // 2, over=10, max_errors=1000, max_ms=0)
 
@@ -124,6 +126,22 @@ async def test_what_is_none_of_it_stays(desk: Desk, redis: Any) -> None:
 
     assert taken == [raw(1, "D"), tracked, raw(3, queue="other")]
     assert await theirs(redis) == [raw(2), raw(4, queue="q")]
+
+
+@pytest.mark.parametrize("others", [0, 60])
+async def test_all_other_classes_of_a_queue(desk: Desk, redis: Any, others: int) -> None:
+    """They have a rule together; one that is named has its own, also where it is another queue's."""
+    await limits.announce(desk.store, {f"T{n}": [Limit(1)] for n in range(others)})
+    await migrate(desk.store, "*@q", replace(RULE, share=0))
+    await migrate(desk.store, "C", replace(RULE, share=ALL))
+    await migrate(desk.store, "E", replace(RULE, share=ALL, queue="other"))
+    await put(redis, raw(1), raw(2, "D"), raw(3, "E"))
+    await put(redis, raw(4, "D", "other"), queue="other")
+
+    assert await everything(desk) == [raw(1)]
+    assert await everything(desk, "other") == [raw(4, "D", "other")]
+    assert await theirs(redis) == [raw(2, "D"), raw(3, "E")]
+    assert (await migrations(desk.store))["*@q"].count("theirs") == 2
 
 
 @pytest.mark.parametrize("others", [0, 60])
@@ -284,3 +302,31 @@ async def test_limits_know_nothing_of_it(redis_url: str, desk: Desk) -> None:
     await migrate(desk.store, "C", RULE)
     async with Resque(redis_url) as resque:
         assert (await resque.limits(), await resque.running_limits()) == ({}, {})
+
+
+async def test_the_process_that_decides_says_so_once(redis_url: str, redis: Any) -> None:
+    """One of two; all take no more, and what they ran ends."""
+
+    async def fail(_: dict[str, Any]) -> None:
+        raise ValueError
+
+    async with (
+        Resque(redis_url) as resque,
+        working(redis_url, {"C": fail}, "q", slots=3) as one,
+        working(redis_url, {"C": fail}, "q", slots=3) as other,
+    ):
+        await migrate(resque.store, "C", replace(RULE, share=ALL))
+        await resque.enqueue_many([("q", "C", [{"n": n}]) for n in range(100)])
+        await wait_for(lambda: _empty(redis))
+        await one.until_quiet()
+        await other.until_quiet()
+        errors = [str(args[0]) for work in (one, other) for args in work.args("error")]
+        sent, failed = await redis.llen("resque:queue:q.ruby"), await redis.llen("resque:failed")
+
+    assert [each for each in errors if not each.startswith("C fell back")] == []
+    assert len(errors) == 1
+    assert (sent + failed, 2 <= failed <= 20) == (100, True)
+
+
+async def _empty(redis: Any) -> bool:
+    return not await redis.exists("resque:queue:q")

@@ -172,6 +172,13 @@ class Wakeup:
             self._pool.queues_changed(None)  # another process has left a place of a limit to us
         if isinstance(order, dict) and self._pool.slots.incarnation in (order.get("orders") or ()):
             self.heartbeat.beat_now()
+        if (
+            isinstance(order, dict)
+            and "fell_back" in order
+            and order.get("by") == self._pool.slots.incarnation
+        ):
+            words = f"{order['fell_back']} fell back to the other language: its runs here failed, or took too long"
+            tell_error(self._events, ResqpyError(f"{words}; see resqpy migrate status"))
         if not isinstance(order, dict) or not isinstance(order.get("cancel"), str):
             return
         run_at = order.get("run_at")

@@ -10,7 +10,7 @@
 --          counts, and ends the share where ours are worse than may be; CLASS_WITHIN: how many bytes of a record,
 --          behind its beginning, are needed for that; (begins) whether a reply is a text that begins so
 --
--- The field `{migrate}CLASS` of KEYS[11]: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
+-- The field `{migrate}CLASS` of KEYS[11], or `{migrate}*@QUEUE` for all other classes of a queue: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
 -- many ends ours are judged, how many errors of 10,000 they may have, how long (ms) they may run on average, 0:
 -- however long. `{away}QUEUE`: none of our processes takes from it.
 --
@@ -25,23 +25,28 @@ end
 
 do
   local notes, names, ALL, DAY, LATE = KEYS[12] .. 'migration:', queue_of:gsub('queue:$', 'queues'), 10000, 86400, 3600
-  local by_class, met = {}, {}
+  local by_name, met = {}, {}
 
-  local function rule_of(class)
-    local known = by_class[class]
+  local function read_rule(name)
+    local known = by_name[name]
     if known == nil then
-      load_rules({ '{migrate}' .. class, '{task}' .. class, '{also}' .. class }) -- the others are wanted next
-      local share, rest = (rules['{migrate}' .. class] or ''):match('^(%d+)( .+)$')
+      local share, rest = (rules['{migrate}' .. name] or ''):match('^(%d+)( .+)$')
       local over, errors, ms, language, queue = (rest or ''):match('^ (%d+) (%d+) (%d+) (%S+) (.+)$')
-      known = queue and { class = class, share = tonumber(share), rest = rest, over = tonumber(over),
+      known = queue and { name = name, share = tonumber(share), rest = rest, over = tonumber(over),
         errors = tonumber(errors), ms = tonumber(ms), queue = queue, target = queue .. '.' .. language, counts = {} }
-      by_class[class] = known or false
+      by_name[name] = known or false
     end
     return known
   end
 
-  local function is_of(rule, queue)
-    return rule and rule.queue == (base_of(queue) or queue)
+  -- That of the class, else that of all others in its queue.
+  local function rule_of(class, queue)
+    local base = base_of(queue) or queue
+    load_rules({ '{migrate}' .. class, '{migrate}*@' .. base, '{task}' .. class, '{also}' .. class })
+    local rule = read_rule(class)
+    if rule and rule.queue == base then return rule end
+    rule = read_rule('*@' .. base)
+    return rule and rule.queue == base and rule
   end
 
   -- The same for each spelling of a value.
@@ -69,15 +74,15 @@ do
   end
 
   function tally(rule, what, count)
-    met[rule.class] = rule
+    met[rule.name] = rule
     rule.counts[what] = (rule.counts[what] or 0) + count
   end
 
   -- A tracked task's job stays ours: only we write its record.
   function side_of(payload, queue)
     local class, job = class_of(payload)
-    local rule = class and rule_of(class)
-    if not is_of(rule, queue) or payload:find('"_task_id":"', 1, true) then return nil, false end
+    local rule = class and rule_of(class, queue)
+    if not rule or payload:find('"_task_id":"', 1, true) then return nil, false end
     if rule.share == 0 or rule.share >= ALL then return rule, rule.share == 0 end
     return rule, place_of(class, payload, job) >= rule.share
   end
@@ -105,8 +110,8 @@ do
     local queue, _, last = record:match('^{"queue":"([^"\\]*)"'), record:find(',"payload":{"class":"', 1, true)
     if counts == '-' or not queue or not last then return end
     local class = class_of(record:sub(last - 9))
-    local rule = class and rule_of(class)
-    if not is_of(rule, queue) then return end
+    local rule = class and rule_of(class, queue)
+    if not rule then return end
     tally(rule, 'ended', 1)
     tally(rule, 'failed', counts == 'f' and 1 or 0)
     tally(rule, 'ms', ms_since(record))
@@ -123,17 +128,17 @@ do
     ended, failed, ms = tonumber(ended) or 0, tonumber(failed) or 0, tonumber(ms) or 0
     local why = rule.share > 0 and verdict(rule, ended, failed, ms)
     if why then
-      redis.call('HSET', KEYS[11], '{migrate}' .. rule.class, '0' .. rule.rest)
+      redis.call('HSET', KEYS[11], '{migrate}' .. rule.name, '0' .. rule.rest)
       redis.call('HSET', key, 'back', why, 'back_share', rule.share, 'back_ended', ended, 'back_failed', failed,
         'back_ms', ms, 'back_at', redis.call('TIME')[1])
-      redis.call('PUBLISH', ARGV[14], '{"fell_back":"' .. rule.class:gsub('[%c"\\]', '?') .. '","by":"' .. ARGV[5] .. '"}')
+      redis.call('PUBLISH', ARGV[14], '{"fell_back":"' .. rule.name:gsub('[%c"\\]', '?') .. '","by":"' .. ARGV[5] .. '"}')
     end
     if why or ended >= rule.over then redis.call('HDEL', key, 'lately_ended', 'lately_failed', 'lately_ms') end
   end
 
   function tell_moves()
-    for class, rule in pairs(met) do
-      local key = notes .. class
+    for name, rule in pairs(met) do
+      local key = notes .. name
       for what, count in pairs(rule.counts) do
         redis.pcall('HINCRBY', key, what, count)
         if rule.counts.ended and what ~= 'ours' and what ~= 'theirs' then

@@ -1,0 +1,223 @@
+"""`resqpy migrate`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from resqpy.base.errors import UsageError
+from resqpy.base.imports import near_match
+from resqpy.base.keys import check_queue_name, split_priority
+from resqpy.cli.arguments.flags import MILLISECONDS, Type, option
+from resqpy.cli.arguments.session import ask, registered_tasks
+from resqpy.cli.arguments.settings import current
+from resqpy.cli.group import command
+from resqpy.cli.output import printing as output
+from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.migrating import (
+    OTHERS,
+    Doubt,
+    Sides,
+    back_words,
+    doubts,
+    python_name,
+    share_words,
+    shown_name,
+    side_lines,
+    sides,
+)
+from resqpy.diagnosis.workers import all_workers
+from resqpy.engine.inspect.inspector import Resque
+from resqpy.store import workers
+from resqpy.store.migrations import ALL, Migration, migrate as set_rule, migrations
+
+_OVER, _MAX_ERRORS = 100, 500
+
+
+def _share(value: Any) -> int:
+    number = float(str(value).removesuffix("%"))
+    if not 0 <= number <= 100:
+        raise ValueError(f"{value!r} is not a share from 0% to 100%")
+    return round(number * 100)
+
+
+def _language(value: Any) -> str:
+    if not re.fullmatch(r"[\w-]+", str(value)):
+        raise ValueError(f"{value!r} is not the name of a language, such as ruby")
+    return str(value)
+
+
+def _queue(value: Any) -> str:
+    name = check_queue_name(value)
+    if split_priority(name)[0] != name:
+        raise ValueError(f"{name!r} is a sub-queue; a class moves with all of its queue")
+    return name
+
+
+SHARE = Type("share", _share)
+
+
+@command()
+@click.argument("names", nargs=-1, metavar="[CLASS] [status]")
+@option("--canary", type=SHARE, metavar="SHARE", help="So many of its jobs run here, such as 5%.")
+@option("--all", "everything", is_flag=True, help="All of them run here.")
+@option("--back", is_flag=True, help="None of them runs here.")
+@option("--remove", is_flag=True, help="Remove the rule: whoever works the queue takes them.")
+@option("--to", "language", type=Type("language", _language), metavar="LANGUAGE",
+        help="Where the others run: ruby, node, php, … (once, unless one language works the queue).")  # fmt: skip
+@option("--queue", type=Type("queue", _queue), metavar="NAME",
+        help="Where the jobs wait (needed once, if the project has no such task).")  # fmt: skip
+@option("--over", type=click.IntRange(1), metavar="N",
+        help=f"Judge so many runs here (default: {_OVER}).")  # fmt: skip
+@option("--max-errors", type=SHARE, metavar="SHARE",
+        help=f"Go back by itself where more fail (default: {_MAX_ERRORS / 100:g}%; 100%: never).")  # fmt: skip
+@option("--max-time", "max_ms", type=MILLISECONDS, metavar="DURATION",
+        help="Go back by itself where they run longer on average (default: 0s: however long).")  # fmt: skip
+@option("--anyway", is_flag=True,
+        help="Also where jobs would wait for nobody, or the share is not kept.")  # fmt: skip
+def migrate(
+    *, names: Sequence[str], canary: int | None, everything: bool, back: bool, remove: bool, anyway: bool,
+    **given: Any,
+) -> int:  # fmt: skip
+    """Move a class of jobs from another language to this one while it runs, and back.
+
+    Of the jobs of CLASS in its queue a share runs here; workers of resqpy send the others, unchanged, to
+    QUEUE.LANGUAGE (mail.ruby), which the workers of the other language work instead of the queue. By its arguments
+    a job, also when it is retried, is always on the same side. CLASS is the name in the jobs (Billing::Charge) or
+    as it would be here (billing.charge); '*' stands for all other classes of a --queue.
+
+    Without an option it shows what is known of both sides. Exit code 6: nothing was done, because jobs would wait
+    for nobody or fail, or the share would not be kept (--anyway); or the rule has doubts, or fell back.
+    """
+    wanted = (canary, ALL if everything else None, 0 if back else None)
+    shares = [share for share in wanted if share is not None]
+    name, *more = [each for each in names if each != "status"] or [""]
+    if more or len(shares) + remove > 1:
+        raise UsageError("give one class, and one of --canary, --all, --back and --remove")
+    asked = {key: value for key, value in given.items() if value is not None}
+    if not (shares or remove):
+        if asked:
+            raise UsageError("--to, --queue, --over and --max-… go with --canary, --all or --back")
+        return _show_status(name)
+    if not name:
+        raise UsageError("which class? resqpy migrate CLASS …")
+    if remove:
+        return _remove(name, asked.get("queue"), anyway=anyway)
+    return _set(name, shares[0], asked, anyway=anyway)
+
+
+def _named(
+    name: str, rules: Mapping[str, Migration], known: Sequence[str], queue: str | None
+) -> str:
+    """A class by its name in jobs, or by the name that it would have here."""
+    if name == "*":
+        of_others = [each for each in rules if each.startswith(OTHERS)]
+        if queue is None and len(of_others) == 1:
+            return of_others[0]
+        if queue is None:
+            raise UsageError("'*' stands for all other classes of a queue: --queue NAME")
+        return f"{OTHERS}{queue}"
+    names = sorted({*rules, *known})
+    meant = [each for each in names if python_name(each) == name and each != name]
+    if name in names or len(meant) != 1:
+        return name
+    return meant[0]
+
+
+async def _only_language(resque: Resque, queue: str) -> str:
+    """That of the workers which work a queue now."""
+    now_ms = await resque.now_ms()
+    found = {e.language for e in await all_workers(resque) if e.lives(now_ms) and e.works(queue)}
+    if len(languages := found - {"python", "?"}) == 1:
+        return languages.pop()
+    raise UsageError(f"where do the other jobs of {queue!r} run? --to ruby, node, php, …")
+
+
+def _set(name: str, share: int, given: dict[str, Any], *, anyway: bool) -> int:
+    project = {e.name: e.queue for e in registered_tasks()} if current().has_project else {}
+
+    async def look(resque: Resque) -> tuple[str, Migration, list[Doubt]]:
+        rules = await migrations(resque.store)
+        known = [*project, *await workers.known_tasks(resque.store)]
+        found = _named(name, rules, known, given.get("queue"))
+        rule = rules.get(found)
+        if rule is None:
+            if found not in known and name != "*" and not anyway:
+                hint = near_match(found, sorted({*known, *rules}))
+                words = f"no task is called {found!r}{hint}; if that is in the jobs: --anyway"
+                raise output.fail(Exit.NOT_FOUND, words)
+            queue = given.get("queue") or project.get(found)
+            if queue is None:
+                raise UsageError(f"in which queue do jobs of {found!r} wait? --queue NAME")
+            language = given.get("language") or await _only_language(resque, queue)
+            rule = Migration(queue, language, 0, _OVER, _MAX_ERRORS, 0)
+        rule = replace(rule, share=share, counts={}, **given)
+        rules = {**rules, found: rule}
+        return found, rule, await doubts(resque, found, rules, await all_workers(resque))
+
+    found, rule, told = ask(look)
+    _refuse([each.words for each in told if each.refuses], anyway=anyway)
+    ask(lambda resque: set_rule(resque.store, found, rule))
+    told_json = {"class": found, "share": share / 100, "doubts": [each.words for each in told]}
+    output.show(told_json, lambda: output.say(share_words(found, rule)))
+    for each in told:
+        output.warn(each.words)
+    return Exit.OK
+
+
+def _refuse(reasons: Sequence[str], *, anyway: bool) -> None:
+    if reasons and not anyway:
+        words = f"nothing was done: {'; '.join(reasons)} (--anyway: all the same)"
+        raise output.fail(Exit.NO, words)
+
+
+def _seen(name: str, queue: str | None = None) -> list[Sides]:
+    """One rule, or all."""
+
+    async def look(resque: Resque) -> list[Sides]:
+        rules = await migrations(resque.store)
+        found = _named(name, rules, (), queue) if name else ""
+        if found not in rules and found:
+            hint = near_match(found, [*rules])
+            words = f"there is no rule for {found!r}{hint}: resqpy migrate status"
+            raise output.fail(Exit.NOT_FOUND, words)
+        return [await sides(resque, each, rules) for each in rules if found in ("", each)]
+
+    return ask(look)
+
+
+def _remove(name: str, queue: str | None, *, anyway: bool) -> int:
+    [seen] = _seen(name, queue)
+    rule = seen.rule
+    left = f"{texts.counted(seen.waiting, 'job')} in {rule.target!r}" if seen.waiting else ""
+    unworked = [each.words for each in seen.doubts if repr(rule.target) in each.words]
+    _refuse([f"{left}, and {each}" for each in unworked if left], anyway=anyway)
+    ask(lambda resque: set_rule(resque.store, seen.name, None))
+    output.show(
+        {"class": seen.name, "removed": True, "waiting": seen.waiting},
+        lambda: output.say(f"{shown_name(seen.name)} in {rule.queue!r}: no rule any more"),
+    )
+    if left:
+        output.warn(f"{left} remain there for the workers of {rule.language}")
+    return Exit.OK
+
+
+def _show_status(name: str) -> int:
+    found = _seen(name)
+
+    def show() -> None:
+        for each in found:
+            output.say(output.paint(share_words(each.name, each.rule), bold=True))
+            back = [back_words(each.name, each.rule)] if each.rule.back else []
+            for line in [*side_lines(each), *back, *(doubt.words for doubt in each.doubts)]:
+                output.say(f"  {line}")
+        if not found:
+            output.say("no class moves")
+
+    output.show([each.as_json() for each in found], show)
+    return Exit.NO if any(each.doubts or each.rule.back for each in found) else Exit.OK

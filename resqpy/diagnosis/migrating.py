@@ -1,0 +1,207 @@
+"""Classes that move between languages: what is known of both sides, and what the share of a rule can't promise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+from typing import Any
+
+from resqpy.base import activejob
+from resqpy.base.model import UnreadableJob, WorkerId
+from resqpy.diagnosis import texts
+from resqpy.diagnosis.checks import Found, Problem
+from resqpy.diagnosis.workers import SeenWorker, all_workers
+from resqpy.engine.inspect.inspector import Inspector
+from resqpy.store import workers
+from resqpy.store.migrations import ALL, Migration, migrations
+from resqpy.store.queues import lengths
+
+LOOKED_AT = 1000  # jobs of the queue
+OTHERS = "*@"  # begins the name of the rule of all other classes of a queue
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def percent(share: int) -> str:
+    """`5 %` of so many of 10,000."""
+    return f"{share / 100:g} %"
+
+
+def python_name(class_name: str) -> str:
+    """How a class of Ruby would be named here: `billing.charge_card` of `Billing::ChargeCard`."""
+    return ".".join("_".join(_WORD.split(each)).lower() for each in class_name.split("::"))
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a rule can't promise.
+
+    Attributes:
+        refuses: it is a reason not to set the rule: jobs would wait for nobody, or fail, or be in other hands.
+    """
+
+    words: str
+    refuses: bool
+
+
+def _percent_of(part: int, whole: int) -> str:
+    return percent(round(part / max(whole, 1) * ALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is known of a rule.
+
+    Attributes:
+        name: of its class.
+        doubts: what the rule can't promise.
+        waiting: jobs of all classes in the queue of the other side.
+        running: jobs of the class that workers of it run.
+        failed: entries of it in the failed lists: of our side, of the other.
+    """
+
+    name: str
+    rule: Migration
+    doubts: Sequence[Doubt]
+    waiting: int
+    running: int
+    failed: tuple[int, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        rule, count = self.rule, self.rule.count
+        back = {
+            "why": rule.back, "at": texts.iso(count("back_at") * 1000), "share": count("back_share") / 100,
+            "ended": count("back_ended"), "failed": count("back_failed"), "ms": count("back_ms"),
+        }  # fmt: skip
+        ours = {each: count(each) for each in ("ours", "ended", "failed", "ms")}
+        theirs = {"sent": count("theirs"), "waiting": self.waiting, "running": self.running}
+        return {
+            "class": self.name, "queue": rule.queue, "language": rule.language, "target": rule.target,
+            "share": rule.share / 100, "since": texts.iso(count("since") * 1000),
+            "limits": {"over": rule.over, "errors": rule.max_errors / 100, "ms": rule.max_ms},
+            "ours": {**ours, "in_failed_list": self.failed[0]},
+            "theirs": {**theirs, "in_failed_list": self.failed[1]},
+            "fell_back": back if rule.back else None,
+            "doubts": [each.words for each in self.doubts],
+        }  # fmt: skip
+
+
+def side_lines(seen: Sides) -> list[str]:
+    """What is known of both sides, for people."""
+    rule, count = seen.rule, seen.rule.count
+    ours, theirs, ended, failed = map(count, ("ours", "theirs", "ended", "failed"))
+    since, average = texts.local(count("since") * 1000), texts.duration(count("ms") / max(ended, 1))
+    limit = f"{percent(rule.max_errors)} errors"
+    if rule.max_ms:
+        limit += f" or {texts.duration(rule.max_ms)} on average"
+    here = f"{ours:,} taken here, {theirs:,} sent to {rule.target!r}"
+    runs = f"{ended:,} ended, {failed:,} failed ({_percent_of(failed, ended)}), {average} each"
+    others = f"{seen.waiting:,} wait in {rule.target!r}, {seen.running:,} run"
+    return [
+        f"since {since}: {here} ({_percent_of(ours, ours + theirs)} here)",
+        f"here: {runs}, {seen.failed[0]:,} in the failed list",
+        f"{rule.language}: {others}, {seen.failed[1]:,} in the failed list; how long they run is not known",
+        f"goes back by itself: above {limit}, of {rule.over:,} runs",
+    ]
+
+
+def back_words(name: str, rule: Migration) -> str:
+    """Why it fell back by itself."""
+    ended, failed = rule.count("back_ended"), rule.count("back_failed")
+    reason = f"{failed:,} of {texts.counted(ended, 'run')} failed"
+    if rule.back == "time":
+        average = texts.duration(rule.count("back_ms") / max(ended, 1))
+        reason = f"{texts.counted(ended, 'run')} took {average} on average"
+    when = texts.local(rule.count("back_at") * 1000)
+    before = percent(rule.count("back_share"))
+    return f"{shown_name(name)} fell back to {rule.language} from {before}, {when}: {reason}"
+
+
+def share_words(name: str, rule: Migration) -> str:
+    """Which share is ours, and where the others go."""
+    how_many = {0: "none", ALL: "all"}.get(rule.share, percent(rule.share))
+    others = "" if rule.share >= ALL else f", the others go to {rule.target!r}"
+    return f"{how_many} of the jobs of {shown_name(name)} in {rule.queue!r} run here{others}"
+
+
+def shown_name(name: str) -> str:
+    """Of the rule of all other classes of a queue: what it is for."""
+    return "all other classes" if name.startswith(OTHERS) else name
+
+
+async def sides(inspector: Inspector, name: str, rules: Mapping[str, Migration]) -> Sides:
+    """Look at both sides. Reads the failed lists."""
+    rule, found = rules[name], await all_workers(inspector)
+    class_name = None if name.startswith(OTHERS) else name
+    failed = [0, 0]
+    async for entry in inspector.each_failed(
+        class_name=class_name, queue=[rule.queue, rule.target]
+    ):
+        failed[entry.queue == rule.target] += 1
+    there = [e for e in found if e.work is not None and e.work.queue == rule.target]
+    [waiting] = await lengths(inspector.store, [rule.target])
+    return Sides(
+        name,
+        rule,
+        await doubts(inspector, name, rules, found),
+        waiting,
+        sum(class_name in (None, e.class_name) for e in there),
+        (failed[0], failed[1]),
+    )
+
+
+async def doubts(
+    inspector: Inspector,
+    name: str,
+    rules: Mapping[str, Migration],
+    found: Sequence[SeenWorker],
+) -> list[Doubt]:
+    """What a rule can't promise, with the workers that there are. Reads the first jobs of its queue."""
+    rule, now_ms = rules[name], await inspector.now_ms()
+    live = [e for e in found if e.lives(now_ms)]
+    ours = any(e.language == "python" and e.works(rule.queue) for e in live)
+    entry, there = (
+        [WorkerId.parse(e.worker_id).name for e in live if e.language != "python" and e.works(each)]
+        for each in (rule.queue, rule.target)
+    )
+    told = list[Doubt]()
+    if not there and rule.share < ALL:
+        words = f"no worker of {rule.language} works {rule.target!r}: what is sent there waits"
+        told.append(Doubt(words, refuses=True))
+    if not ours:
+        words = f"no worker of resqpy works {rule.queue!r}: nobody sends any on"
+        told.append(Doubt(words, refuses=rule.share > 0))
+        return told
+    if entry and rule.share:
+        words = f"workers of other languages work {rule.queue!r} too, and take any job: {texts.named(entry)}"
+        told.append(Doubt(f"the share is not kept: {words}", refuses=True))
+    jobs = await inspector.queued(rule.queue, 0, LOOKED_AT - 1)
+    classes = {
+        activejob.class_in(each.to_dict()) for each in jobs if not isinstance(each, UnreadableJob)
+    }
+    ruled = {each for each, other in rules.items() if other.queue == rule.queue}
+    wanted = ({name} if rule.share else set()) | (classes - ruled)
+    if f"{OTHERS}{rule.queue}" in ruled:
+        wanted &= {name}
+    strange = wanted - set(await workers.known_tasks(inspector.store)) - {f"{OTHERS}{rule.queue}"}
+    if strange:
+        names = texts.named(sorted(map(str, strange)))
+        words = f"no process of resqpy has a task for {names}: such jobs in {rule.queue!r} fail"
+        told.append(Doubt(words, refuses=rule.share > 0))
+    return told
+
+
+async def migration_problems(inspector: Inspector) -> Found:
+    """What `resqpy doctor` says of it."""
+    rules = await migrations(inspector.store)
+    found = await all_workers(inspector) if rules else []
+    for name, rule in rules.items():
+        again = f"resqpy migrate {quote(name)}"
+        if rule.back:
+            words = f"{again} --back, when you have seen it; its failed jobs say more"
+            yield Problem("class that fell back", back_words(name, rule), words)
+        for each in await doubts(inspector, name, rules, found):
+            words = f"{shown_name(name)} of {rule.queue!r} moves, but {each.words}"
+            yield Problem("class that moves", words, f"{again} status", grave=each.refuses)

@@ -1,0 +1,217 @@
+"""`resqpy migrate`: the share of a class that runs here; what it can't promise is told, and seen later."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from resqpy.cli.output.printing import Exit
+from resqpy.diagnosis.migrating import python_name
+from resqpy.store.migrations import Migration
+from tests.cli.conftest import Call
+
+LIMITS, RULE = "resque:resqpy:limits", "{migrate}Billing::Charge"
+CHARGE = '{"class":"Billing::Charge","args":[1]}'
+
+
+def works(client: Redis, worker: str) -> None:
+    """A worker lives."""
+    client.sadd("resque:workers", worker)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    client.hset("resque:workers:heartbeat", worker, now)
+
+
+@pytest.fixture
+def ours(client: Redis) -> Redis:
+    """A process of resqpy works the queue, and has the class."""
+    works(client, "here+resqpy:7-1-abcd1234:mail")
+    client.zadd("resque:resqpy:processes", {"abcd1234": time.time()})
+    client.hset("resque:resqpy:known_tasks", "abcd1234", '["Billing::Charge"]')
+    return client
+
+
+def start(resqpy: Call, client: Redis) -> None:
+    """There is a rule, by which none is ours; Ruby's worker works only its own queue."""
+    works(client, "ruby-host:1:mail.ruby")
+    assert (
+        resqpy("migrate", "Billing::Charge", "--back", "--to=ruby", "--queue=mail").code == Exit.OK
+    )
+
+
+def test_there_and_back(resqpy: Call, ours: Redis) -> None:
+    """By either name; what is not said again stays."""
+    start(resqpy, ours)
+    rule = Migration("mail", "ruby", 0, 100, 500, 0)
+    for share, *words in (
+        (500, "--canary", "5%", "--max-time=2s"),
+        (5000, "--canary=50"),
+        (1, "--canary=0.01%", "--over=20", "--max-errors=1.5%", "--max-time=0s"),
+        (10_000, "--all"),
+        (0, "--back"),
+    ):
+        told = resqpy("migrate", "billing.charge", *words, "--json")
+        text = ours.hget(LIMITS, RULE)
+        rule = replace(rule, share=share, max_ms=2000 if share in (500, 5000) else 0)
+        rule = replace(rule, over=20, max_errors=150) if share == 1 else rule
+        assert (told.code, told.json["share"], text) == (Exit.OK, share / 100, rule.text.encode())
+    assert ours.hget(LIMITS, "{away}mail.ruby") == b"1"
+    assert resqpy("migrate", "Billing::Charge", "--remove").code == Exit.OK
+    assert [key for key in ours.scan_iter() if b"limits" in key] == []
+
+
+def test_all_other_classes(resqpy: Call, ours: Redis) -> None:
+    """Of a queue."""
+    works(ours, "ruby-host:1:mail.ruby")
+    assert resqpy("migrate", "*", "--back", "--to=ruby").code == Exit.USAGE
+    assert resqpy("migrate", "*", "--back", "--to=ruby", "--queue=mail").code == Exit.OK
+    assert ours.hget(LIMITS, "{migrate}*@mail") == b"0 100 500 0 ruby mail"
+    assert [e["class"] for e in resqpy("migrate", "*", "--json").json] == ["*@mail"]
+    assert resqpy("migrate", "*", "--remove").code == Exit.OK
+
+
+def test_where_nobody_would_take_them(resqpy: Call, ours: Redis) -> None:
+    """It refuses, and does nothing; unless it is told, then it warns."""
+    words = ("migrate", "Billing::Charge", "--canary=5%", "--to=ruby", "--queue=mail")
+    refused = resqpy(*words)
+    assert (refused.code, ours.exists(LIMITS)) == (Exit.NO, 0)
+    assert "'mail.ruby'" in refused.err
+
+    anyway = resqpy(*words, "--anyway")
+    assert (anyway.code, "'mail.ruby'" in anyway.err) == (Exit.OK, True)
+    assert resqpy("migrate", "Billing::Charge", "--all").code == Exit.OK  # then all are ours
+    assert resqpy("migrate", "Billing::Charge", "--back").code == Exit.NO
+
+
+@pytest.mark.parametrize(
+    ("hinder", "named"),
+    [
+        (lambda client: works(client, "ruby-host:2:mail"), "ruby-host:2"),
+        (lambda client: client.delete("resque:workers:heartbeat", "resque:workers"), "'mail'"),
+        (lambda client: client.delete("resque:resqpy:known_tasks"), "Billing::Charge"),
+        (lambda client: client.rpush("resque:queue:mail", '{"class":"Other","args":[]}'), "Other"),
+    ],
+    ids=["foreign workers of the queue", "no worker of ours", "no task", "other classes"],
+)
+def test_what_the_share_can_not_promise(
+    resqpy: Call, ours: Redis, hinder: object, named: str
+) -> None:
+    """The command refuses, `status` and `doctor` show it; the way back is not refused for it."""
+    start(resqpy, ours)
+    assert callable(hinder)
+    hinder(ours)
+    works(ours, "ruby-host:1:mail.ruby")
+
+    refused = resqpy("migrate", "Billing::Charge", "--canary=5%")
+    assert (refused.code, named in refused.err) == (Exit.NO, True)
+    assert resqpy("migrate", "Billing::Charge", "--canary=5%", "--anyway").code == Exit.OK
+    status = resqpy("migrate", "Billing::Charge", "status", "--json")
+    assert (status.code, [named in each for each in status.json[0]["doubts"]]) == (Exit.NO, [True])
+    found = [e for e in resqpy("doctor", "--json").json if e["name"] == "class that moves"]
+    assert [(named in each["problem"], each["grave"]) for each in found] == [(True, True)]
+    assert resqpy("migrate", "Billing::Charge", "--back").code == Exit.OK
+
+
+def test_both_sides_are_shown(resqpy: Call, ours: Redis) -> None:
+    """How many went where, what became of ours, what is known of theirs; and that it fell back."""
+    start(resqpy, ours)
+    counts = {"ours": 20, "theirs": 60, "ended": 18, "failed": 6, "ms": 900}
+    back: dict[str, str | int] = {
+        "back": "errors",
+        "back_at": 1_800_000_000,
+        "back_share": 2500,
+        "back_ended": 18,
+        "back_failed": 6,
+    }
+    for field, value in {**counts, **back}.items():
+        ours.hset("resque:resqpy:limits:migration:Billing::Charge", field, str(value))
+    ours.rpush("resque:queue:mail.ruby", CHARGE, CHARGE, CHARGE)
+    work = f'{{"queue":"mail.ruby","run_at":"x","payload":{CHARGE}}}'
+    ours.set("resque:worker:ruby-host:1:mail.ruby", work)
+    for queue in ("mail", "mail.ruby", "mail.ruby", "elsewhere"):
+        entry = {"payload": json.loads(CHARGE), "queue": queue, "exception": "E", "error": "e"}
+        ours.rpush("resque:failed", json.dumps(entry))
+    said, shown = resqpy("migrate", "status", "--json"), resqpy("migrate")
+    [one] = said.json
+    [problem] = [e for e in resqpy("doctor", "--json").json if e["name"] == "class that fell back"]
+
+    assert (said.code, shown.code) == (Exit.NO, Exit.NO)
+    del counts["theirs"]
+    assert one["ours"] == {**counts, "in_failed_list": 1}
+    assert one["theirs"] == {"sent": 60, "waiting": 3, "running": 1, "in_failed_list": 2}
+    assert (one["fell_back"]["why"], one["fell_back"]["share"]) == ("errors", 25.0)
+    for part in (
+        "20 taken here",
+        "60 sent to 'mail.ruby'",
+        "25 % here",
+        "50 ms each",
+        "6 of 18 runs failed",
+    ):
+        assert part in shown.out
+    assert "6 of 18 runs failed" in problem["problem"]
+    resqpy("migrate", "Billing::Charge", "--back")  # somebody has seen it
+    assert resqpy("migrate").code == Exit.OK
+
+
+def test_what_waits_there_when_the_rule_goes(resqpy: Call, ours: Redis) -> None:
+    """Is told; it is refused where nobody would take it."""
+    start(resqpy, ours)
+    ours.rpush("resque:queue:mail.ruby", CHARGE)
+    ours.srem("resque:workers", "ruby-host:1:mail.ruby")
+    assert resqpy("migrate", "Billing::Charge", "--remove").code == Exit.NO
+    works(ours, "ruby-host:1:mail.ruby")
+    removed = resqpy("migrate", "Billing::Charge", "--remove")
+    assert (removed.code, "1 job in 'mail.ruby'" in removed.err) == (Exit.OK, True)
+
+
+def test_leave_tells_it(resqpy: Call, client: Redis) -> None:
+    """Nobody else obeys the rule."""
+    client.hset(LIMITS, RULE, "5 100 500 0 ruby mail")
+    told = resqpy("leave", "--dry-run", "--json").json["left"]["unobeyed"]
+    assert [(e["kind"], e["count"]) for e in told] == [("classes that move", 1)]
+
+
+def test_where_the_queue_and_the_language_are_known(resqpy: Call, client: Redis) -> None:
+    """The queue of a task of the project; the language of the workers that work it."""
+    works(client, "node-host:1:default")
+    client.set("resque:worker:ping:node-host:1", json.dumps({"time": int(time.time())}))
+    works(client, "node-host:1:default.node")
+    told = resqpy("migrate", "sendMail", "--back", "--anyway")
+    assert told.code == Exit.OK
+    assert client.hget(LIMITS, "{migrate}sendMail") == b"0 100 500 0 node default"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["X", "--canary=5%"], Exit.NOT_FOUND),
+        (["X", "--canary=5%", "--anyway"], Exit.USAGE),
+        (["X", "--canary=5%", "--queue=mail", "--anyway"], Exit.USAGE),
+        (["X", "--canary=101%", "--queue=mail", "--to=ruby"], Exit.USAGE),
+        (["X", "--canary=many", "--queue=mail", "--to=ruby"], Exit.USAGE),
+        (["X", "--back", "--queue=mail^5", "--to=ruby"], Exit.USAGE),
+        (["X", "--back", "--queue=mail", "--to=my ruby"], Exit.USAGE),
+        (["X", "--back", "--all", "--queue=mail", "--to=ruby"], Exit.USAGE),
+        (["X", "Y", "--back", "--queue=mail", "--to=ruby"], Exit.USAGE),
+        (["X", "--over=5"], Exit.USAGE),
+        (["--back"], Exit.USAGE),
+        (["X", "--remove"], Exit.NOT_FOUND),
+        (["X"], Exit.NOT_FOUND),
+        (["status"], Exit.OK),
+    ],
+)
+def test_what_is_refused(resqpy: Call, client: Redis, words: list[str], code: Exit) -> None:
+    """And nothing is written."""
+    assert resqpy("migrate", *words).code == code
+    assert client.exists(LIMITS) == 0
+
+
+def test_names() -> None:
+    """As a class of Ruby would be named here."""
+    classes = ("Billing::Charge", "SendInvoice", "HTTPPing::RunOnce", "sendMail", "a.b")
+    assert [*map(python_name, classes)] == [
+        "billing.charge", "send_invoice", "http_ping.run_once", "send_mail", "a.b",
+    ]  # fmt: skip
