@@ -87,7 +87,7 @@ def measure(bench: Bench) -> Section:
     """Medians of turns that alternate."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        programs = _environment(root / "venv")
+        programs = environment(root / "venv")
         ways = {name: way for name, way in WAYS.items() if way.server in _servers()}
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(bench.size(5, 1)):
@@ -103,10 +103,10 @@ def _servers() -> set[str]:
     return {"", "redis"} | ({"postgres"} if shutil.which("initdb") else set())
 
 
-def _environment(folder: Path) -> Path:
+def environment(folder: Path) -> Path:
     """Install all of them; the folder with their commands."""
     venv.create(folder, with_pip=True, symlinks=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq"]
     requirements = Path(__file__).with_suffix(".txt")
     subprocess.run([*pip, "-r", str(requirements), f"{ROOT}[embedded]"], check=True)
     return folder / "bin"
@@ -114,9 +114,7 @@ def _environment(folder: Path) -> Path:
 
 def _seconds(way: _Way, folder: Path, programs: Path) -> float:
     folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for name, text in way.files.items():
         (folder / name).write_text(text.replace("{port}", str(port)))
     # As Procrastinate wants it; the others look there by themselves.
@@ -135,14 +133,21 @@ def _seconds(way: _Way, folder: Path, programs: Path) -> float:
         began = time.perf_counter()
         deadline = began + _WITHIN_S
         if way.server:
-            stack.enter_context(_ended(run(_server(way.server, folder))))
+            stack.enter_context(ended(run(_server(way.server, folder))))
         if way.before:
             _until_done(way.before, run, deadline, folder)
-        stack.enter_context(_ended(run(way.worker)))
+        stack.enter_context(ended(run(way.worker)))
         _until_done(way.send, run, deadline, folder)
         while not (folder / "done").exists():
             _check(deadline, folder)
         return time.perf_counter() - began
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return int(free.getsockname()[1])
 
 
 def _server(name: str, folder: Path) -> str:
@@ -169,7 +174,8 @@ def _data(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a process and its children with the block."""
     try:
         yield
     finally:

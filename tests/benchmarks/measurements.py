@@ -16,6 +16,7 @@ from tests.benchmarks import (
     million,
     pickup,
     promotion,
+    rules,
     start,
     tracked,
     waiting,
@@ -25,8 +26,8 @@ from tests.benchmarks.runner import Bench
 
 _PARTS = (
     drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, limits, tracked,
-    start, autoscale, first_job,
+    start, autoscale, first_job, rules,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
-# The curve takes its own minutes, and the first jobs an installation.
-DEFAULT = [name for name in ALL if name not in (autoscale.NAME, first_job.NAME)]
+# The curve takes its own minutes, the first jobs and the rules an installation.
+DEFAULT = [name for name in ALL if name not in (autoscale.NAME, first_job.NAME, rules.NAME)]
