@@ -45,7 +45,6 @@ def test_the_order_of_the_readme() -> None:
     assert [step for step in WAY if not any(line.startswith(step) for line in lines)] == []
 
 
-@pytest.mark.timeout(300)
 def test_from_the_wheel(
     tmp_path: Path,
     wheel: Path,

@@ -94,7 +94,6 @@ def versions(clone: Path) -> str:
     return subprocess.check_output([clone / ".venv/bin/python", "-c", words], text=True).strip()
 
 
-@pytest.mark.timeout(240)
 def test_newer_versions_on_the_index_change_nothing(clone: Path) -> None:
     """Nothing is resolved: a newer version, also one that requires more, is not looked at."""
     index = clone.parent / "index"
@@ -108,7 +107,6 @@ def test_newer_versions_on_the_index_change_nothing(clone: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_another_file_of_the_same_version_is_refused(clone: Path) -> None:
     """The hashes count."""
     publish(clone.parent / "index", "second", "1.0", "Summary: another\n")

@@ -85,7 +85,6 @@ def _read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", ["on the PATH", "in the wheel"])
 def test_from_a_fresh_clone(
     clone: Path, user_environ: dict[str, str], tmp_path: Path, server: str

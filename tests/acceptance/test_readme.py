@@ -18,7 +18,6 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.timeout(300)
 def test_the_examples_run(tmp_path: Path, user_here: dict[str, str]) -> None:
     """In an empty folder, in their order, by a person who sets up nothing."""
     assert len(follow(README.read_text(), tmp_path, user_here)) >= 20

@@ -6,14 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from redis.asyncio import Redis
 
 from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Program
 from tests.cli.processes import ended, registered
-
-pytestmark = pytest.mark.timeout(90)  # whole programs begin and end here
 
 
 async def test_a_pid_file_is_held_by_one(program: Program, redis: Redis, root: Path) -> None:

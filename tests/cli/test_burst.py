@@ -15,8 +15,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 SPOILS = '''
     import redis.asyncio
     from resqpy import task

@@ -11,8 +11,6 @@ import pytest
 from tests.cli.conftest import Program
 from tests.cli.processes import ended
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 DIES = """
     import asyncio
     from resqpy import Initializer, api

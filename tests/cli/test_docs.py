@@ -29,7 +29,6 @@ def test_the_reference_is_that_of_the_code() -> None:
     assert in_document(DOC.read_text()) == DOC.read_text()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.xdist_group("tour")
 def test_the_tour_is_what_the_commands_print(tmp_path: Path) -> None:
     """If not: `python -m tests.cli.tour`. Times and widths of columns may differ."""

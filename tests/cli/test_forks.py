@@ -16,8 +16,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended, lives, registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 TASKS = '''
     import asyncio, multiprocessing, os, signal, subprocess, sys, threading, time
     from pathlib import Path

@@ -150,7 +150,6 @@ def test_a_generated_test_passes_where_new_made_nothing(
         )
 
 
-@pytest.mark.timeout(120)
 def test_types_of_the_project_pass_at_once(resqpy: Call, demo: Path, tool: Tool) -> None:
     """Strictly, tests included."""
     generate_all(resqpy)

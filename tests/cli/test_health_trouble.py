@@ -20,8 +20,6 @@ from tests.support.ports import free_port
 from tests.support.probes import get
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 
 @pytest.mark.parametrize(
     "command", [("worker",), ("scheduler",), ("start",), ("worker", "--processes", "2")]

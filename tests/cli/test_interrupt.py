@@ -19,8 +19,6 @@ from resqpy.cli.output.printing import Exit
 from tests.cli.conftest import Call
 from tests.support.pty_program import PtyProgram
 
-pytestmark = pytest.mark.timeout(60)
-
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 # A command of each kind; the others wait in the same places, and are looked at with --all.

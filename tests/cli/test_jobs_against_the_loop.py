@@ -142,9 +142,9 @@ async def test_the_worker_goes_on(
     async with Queue(redis_url) as queue:
         await queue.enqueue("q", bad, [{}])
         worker = program("worker")
-        await wait_for(lambda: _ended(redis, 1), timeout=30)
+        await wait_for(lambda: _ended(redis, 1), timeout=100)
         await queue.enqueue("q", "fine", [{}])
-        await wait_for(lambda: _ended(redis, 2), timeout=30)
+        await wait_for(lambda: _ended(redis, 2), timeout=100)
     worker.send_signal(signal.SIGTERM)
     code, output = ended(worker)
     assert code == 0, output
@@ -161,7 +161,7 @@ async def test_a_coroutine_that_never_ends_holds_no_program(
         await queue.enqueue("q", "stubborn", [{}])
     worker = program("worker", "--timeout", "100ms", RESQPY_TASKS_CANCEL_TIMEOUT="100")
 
-    await wait_for((root / "tasks" / "begun.txt").exists, timeout=30)
+    await wait_for((root / "tasks" / "begun.txt").exists, timeout=100)
     worker.send_signal(signal.SIGTERM)
     code, output = ended(worker)
     assert code == 0, output

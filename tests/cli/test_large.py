@@ -12,7 +12,6 @@ from tests.cli.conftest import Call
 MANY = 20_000
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "command",
     ["doctor", "task explain sendMail", "failed groups", "locks list", "failed list --class C1"],

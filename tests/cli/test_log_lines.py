@@ -13,8 +13,6 @@ from redis import Redis
 from tests.cli.conftest import Program
 from tests.cli.processes import ended
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 NOWHERE = "redis://127.0.0.1:1/0"
 # What an application may have done before, in a file that is loaded with it.
 BASIC = """

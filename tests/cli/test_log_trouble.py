@@ -21,8 +21,6 @@ from resqpy import Queue
 from tests.cli.processes import registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 TASKS = '''
     import logging, sys
     from resqpy import api, task

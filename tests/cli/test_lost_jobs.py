@@ -13,8 +13,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 SOON = {"RESQPY_SCHEDULER_RESCUE_AFTER": "2000", "RESQPY_TASKS_HEARTBEAT": "500"}
 OURS = "box+1-abcdefgh:77:mail"  # a worker of ours that nobody knows
 FOREIGN = "box+1-abcdefgh:77"

@@ -15,8 +15,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended, pids, registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 TASKS = '''
     import asyncio, os, signal
     from pathlib import Path

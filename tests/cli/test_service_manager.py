@@ -21,8 +21,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import ended, registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(60)  # whole programs begin and end here
-
 BLOCKING = '''
     import time
     from resqpy import task
@@ -86,7 +84,7 @@ async def test_a_loop_that_hangs_gives_no_sign_of_life(
         await _next(heard)
         return loop.time() - before > 1
 
-    await wait_for(silent, timeout=20)
+    await wait_for(silent, timeout=100)
     assert await _next(heard) == "WATCHDOG=1"
 
 

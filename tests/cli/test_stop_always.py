@@ -17,8 +17,6 @@ from tests.cli.conftest import Program
 from tests.cli.processes import lives, pids, registered
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 TASKS = '''
     import asyncio, subprocess, threading, time
     from pathlib import Path

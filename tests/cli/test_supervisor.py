@@ -28,8 +28,6 @@ from tests.support.ports import free_port
 from tests.support.probes import get
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(240)  # whole programs begin and end here
-
 TASK = '''
     import asyncio
     from resqpy import task

@@ -209,14 +209,14 @@ def test_watch(resqpy: Call, program: Program) -> None:
         assert each.stdout is not None
         assert "watching" in each.stdout.readline()
     program("worker", "--burst")
-    out, _ = well.communicate(timeout=20)
+    out, _ = well.communicate(timeout=100)
     events = [json.loads(line) for line in out.splitlines()]
     kinds = [event["type"] for event in events]
     assert kinds[0] in ("task_pending", "task_running")
     assert kinds[-1] == "task_completed"
     assert events[-1]["content"]["id"] == "good"
     assert well.returncode == 0
-    out, _ = ill.communicate(timeout=20)
+    out, _ = ill.communicate(timeout=100)
     assert "failed  InvalidInputs" in out
     assert ill.returncode == 6
 
@@ -249,7 +249,7 @@ def test_watch_over_a_break(resqpy: Call, program: Program, client: Redis) -> No
     client.client_kill_filter(_type="pubsub")
     resqpy("tracked", "cancel", "b")
     resqpy("tracked", "remove", "c", "--yes")
-    out, _ = watch.communicate(timeout=20)
+    out, _ = watch.communicate(timeout=100)
     assert "b  sendMail  cancelled" in out
     assert watch.returncode == 6  # one was removed: nobody knows how it would have ended
 

@@ -242,7 +242,6 @@ def test_async_code(site: Site) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(240)
 def test_a_task_whose_worker_died_has_failed(site: Site) -> None:
     """When its lock has ended, half a minute later, a scheduler settles it; the error is a class that exists."""
     [result_id] = site.script("print(json.dumps([dies.enqueue().id]))")

@@ -43,7 +43,6 @@ order = Order.objects.create()
 WORK = 'subprocess.run([sys.executable, "manage.py", "resqpy", "worker", "--burst"], check=True)\n'
 
 
-@pytest.mark.timeout(240)
 def test_the_examples_of_the_page(tmp_path: Path, redis_url: str) -> None:
     """What the second one prints is what the page says that a result has."""
     files = {"shop/models.py": MODELS, "shop/__init__.py": "", "config/__init__.py": ""}

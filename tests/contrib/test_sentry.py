@@ -97,7 +97,7 @@ class Server:
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """What came of a kind, once all that was sent is here."""
-        sentry_sdk.flush(timeout=20)
+        sentry_sdk.flush(timeout=100)
         return [each for each in self.items if each["kind"] == kind]
 
 
@@ -115,7 +115,7 @@ def sentry(server: Server) -> Iterator[Server]:
     """Sentry in this process, without what it changes in the standard library."""
     sentry_sdk.init(dsn=server.dsn, default_integrations=False, traces_sample_rate=1.0)
     yield server
-    sentry_sdk.flush(timeout=20)
+    sentry_sdk.flush(timeout=100)
     sentry_sdk.get_client().close()
     sentry_sdk.get_global_scope().set_client(None)
 

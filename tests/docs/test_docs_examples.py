@@ -24,7 +24,6 @@ PAGES = [
 ]
 
 
-@pytest.mark.timeout(240)  # with the tests of its project
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 async def test_the_examples_of_a_page(page: Path, stage: Stage) -> None:
     """Its files make a project without errors, its other examples run in it, its tests pass."""

@@ -299,7 +299,6 @@ def part_of(count: int, part: int) -> range:
     return range(part * count, (part + 1) * count)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("part", range(20))
 async def test_nothing_is_lost_doubled_or_left(
     redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch
@@ -316,7 +315,6 @@ LIMITS: list[list[Limit | Rate]] = [
 ]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("part", range(100, 104))
 async def test_nothing_is_lost_by_limits(
     redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch

@@ -88,7 +88,6 @@ async def wrong_ones(redis: Any, kind: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_junk_that_was_there_before(redis_url: str, redis: Any, kind: str) -> None:
     """Worker and scheduler start, tell of each key once, and all jobs are worked; it is moved aside."""
@@ -101,7 +100,6 @@ async def test_junk_that_was_there_before(redis_url: str, redis: Any, kind: str)
     assert [key for key in wrong if site.told.count(f"{key!r} was a {kind}") != 1] == []
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_junk_that_comes_while_they_run(redis_url: str, redis: Any, kind: str) -> None:
     """The same, though nobody starts anew."""
@@ -112,7 +110,6 @@ async def test_junk_that_comes_while_they_run(redis_url: str, redis: Any, kind: 
 
 
 @pytest.mark.full
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("key", KINDS_OF_KEYS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_key_by_itself(redis_url: str, redis: Any, key: str, kind: str) -> None:
@@ -122,7 +119,6 @@ async def test_each_key_by_itself(redis_url: str, redis: Any, key: str, kind: st
         await all_is_done(redis_url, site)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("word", ["junk", "junk:1", "9" * 400, "inf", "-1", "", "1e300", "{}"])
 async def test_values_that_mean_nothing(redis_url: str, redis: Any, word: str) -> None:
     """Keys of the right kind, with values and scores that nobody of ours writes."""

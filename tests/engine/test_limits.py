@@ -357,7 +357,6 @@ def start(url: str) -> subprocess.Popen[bytes]:
     return made
 
 
-@pytest.mark.timeout(120)
 async def test_killed_processes_leave_no_place_behind(redis_url: str, redis: Any) -> None:
     """All jobs run, never more than may, while processes are killed and replaced."""
     async with Resque(redis_url) as resque:

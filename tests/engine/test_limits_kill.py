@@ -60,7 +60,6 @@ def start(url: str) -> subprocess.Popen[bytes]:
     return made
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("jobs", "kills"),
     [(600, 3), pytest.param(20_000, 40, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
@@ -94,7 +93,6 @@ async def test_keys_while_processes_are_killed(
                 await asyncio.to_thread(child.wait)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("jobs", "freezes"),
     [(300, 1), pytest.param(3000, 12, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],

@@ -74,7 +74,7 @@ async def die_and_count(
         await wait_for(lambda: process.count("died") == len(deaths), timeout=len(deaths) * 3 + 10)
         since = len(await runs(redis))
         print(f"\nwhile they died: {since // 2} runs, {len(await fired(redis, 'c'))} cron fires")
-        await wait_for(lambda: goes_on(redis, since), timeout=20)
+        await wait_for(lambda: goes_on(redis, since), timeout=100)
         assert sum(await at_once(redis)) == 1
     told = await runs(redis)
     check(await fired(redis, "c"), 1000)
@@ -131,7 +131,7 @@ async def test_one_instance_among_three_processes(redis_url: str, redis: Any) ->
             lambda: all(each.count("follower") or each.count("leader") for each in processes), 30
         )
         since = len(await runs(redis))
-        await wait_for(lambda: goes_on(redis, since), timeout=30)
+        await wait_for(lambda: goes_on(redis, since), timeout=100)
         assert await redis.zcard(DUE) + await redis.hlen(OUT) == 1
         told = await runs(redis)
     begun = [at for what, at in told if what == "begin"]

@@ -66,7 +66,7 @@ async def die_and_drain(url: str, redis: Any, count: int, deaths: list[dict[str,
     options = {"lease_s": 0.2, "timeout_s": 0.05}
     async with SchedulerProcess(url, deaths=deaths, small=True, **options) as process:
         await wait_for(lambda: process.count("died") == len(deaths), timeout=len(deaths) * 2 + 10)
-        await wait_for(lambda: drained(redis), timeout=30)
+        await wait_for(lambda: drained(redis), timeout=100)
     lost, doubled = report(wanted, await queued(redis))
     print(f"\n{count} jobs, {len(deaths)} kills: {lost} lost, {doubled} doubled")
     assert (lost, doubled) == (0, 0)
@@ -129,7 +129,7 @@ async def test_a_frozen_leader_that_wakes_up_writes_nothing(redis_url: str, redi
             second.freeze()  # so that only the first could do anything
             await delay(redis, items(50))
             first.thaw()
-            await wait_for(lambda: first.count("follower"), timeout=10)
+            await wait_for(lambda: first.count("follower"), timeout=100)
             assert await queued(redis) == Counter()
             assert not await redis.exists("resque:resqpy:claimed")
             second.thaw()

@@ -84,7 +84,6 @@ def same(_: int) -> str:
 
 
 @pytest.mark.parametrize("text", [distinct, alike, few], ids=lambda each: each.__name__)
-@pytest.mark.timeout(120)
 async def test_the_age_is_true_to_a_step_or_flagged(
     leading: Leading, redis: Any, text: Callable[[int], str]
 ) -> None:

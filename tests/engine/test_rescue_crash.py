@@ -79,7 +79,7 @@ async def die_and_rescue(
     async with SchedulerProcess(url, deaths=deaths, **FAST) as process:
         await wait_for(lambda: process.count("died") == len(deaths), timeout=len(deaths) * 2 + 10)
         left = await redis.scard("resque:workers")
-        await wait_for(lambda: rescued(redis), timeout=30)
+        await wait_for(lambda: rescued(redis), timeout=100)
     queued = await redis.lrange("resque:queue:mail", 0, -1)
     failed = await redis.llen("resque:failed")
     print(f"\n{len(deaths)} kills: {len(queued)} back, {failed} failed; {left} after the last kill")

@@ -80,7 +80,7 @@ class UnixConnection(http.client.HTTPConnection):
     """HTTP over a socket in a folder: no port that another test could have."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=100)
         self._path = path
 
     def connect(self) -> None:

@@ -392,7 +392,7 @@ def test_a_script_ends_by_itself(redis_url: str, plain: Any) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert plain.llen("resque:queue:q") == 1

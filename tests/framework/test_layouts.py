@@ -396,7 +396,6 @@ INVITE = """
     """
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("package", ["tasks.", "shop.jobs."])
 def test_a_worker_has_one_of_each_module(tmp_path: Path, redis_url: str, package: str) -> None:
     """A metric, an error named by its path, `isinstance`, and objects that go to other processes."""

@@ -85,7 +85,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", *options, "--target", str(site), str(source)],
         check=True,
-        timeout=25,
+        timeout=100,
         capture_output=True,
     )
     return site

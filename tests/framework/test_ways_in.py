@@ -441,7 +441,7 @@ def served(app: App, words: list[str]) -> Iterator[Any]:
 def _asked(path: Path, urls: list[str]) -> list[tuple[int, bytes]]:
     """What the server answers, once it is there; some servers close a connection after each answer."""
     answers = []
-    connection = http.client.HTTPConnection("localhost", timeout=30)
+    connection = http.client.HTTPConnection("localhost", timeout=100)
     for url in urls:
         if connection.sock is None:
             connection.sock = _connected(path)

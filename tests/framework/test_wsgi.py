@@ -50,7 +50,7 @@ def test_requests_in_many_threads(port: int, redis_url: str) -> None:
     """Every request's job is there once, and they have one connection together."""
 
     def ask(method: str, path: str) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
         connection.request(method, path)
         answer = connection.getresponse()
         body = answer.read()

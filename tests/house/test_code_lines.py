@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (362, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6675, 31),
+    "store": (6690, 31),
     "testing": (585, 6),
     "tracked": (4262, 20),
     "web": (4924, 45),
@@ -45,6 +46,7 @@ def code_lines(path: Path) -> int:
     return len({n for each in used for n in each} - spent)
 
 
+@cache
 def sizes() -> dict[str, tuple[int, int]]:
     """Code lines and Python files of each package."""
     found: dict[str, tuple[int, int]] = {}
@@ -55,9 +57,10 @@ def sizes() -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("package", sorted({*MAXIMUM, *sizes()}))
+@pytest.mark.parametrize("package", sorted(MAXIMUM))
 def test_no_package_grows_unseen(package: str) -> None:
-    """Nor does one appear that is not in the table."""
+    """What is not in the table grows, too."""
+    assert sizes().keys() == MAXIMUM.keys()
     lines, files = sizes()[package]
     most_lines, most_files = MAXIMUM[package]
     assert (lines <= most_lines, files <= most_files) == (True, True), (

@@ -36,7 +36,7 @@ async def test_a_long_run_at_node_is_not_doubled(
     """Its record, as Redis' Lua has written it, is recognized."""
     await node.call("worker.start", {"queues": ["interop"], "timeout": 20})
     await start(task("Sleep", frequency=1000, args=[4000]))
-    await wait_for(lambda: redis.keys("resque:worker:*:interop"), timeout=10)
+    await wait_for(lambda: redis.keys("resque:worker:*:interop"), timeout=100)
     mended: list[int] = []
     scheduler = await start(task("Sleep", frequency=1000, args=[4000]))
     scheduler.on("re_enqueue", lambda at, _: mended.append(at))
@@ -65,12 +65,12 @@ async def test_a_failed_one_is_retried_by_node(
     """Node's retry button makes a job by hand of it; it runs, and the chain is not doubled."""
     await start(task("Fail", frequency=60_000))
     await node.call("worker.start", {"queues": ["interop"], "timeout": 20})
-    await wait_for(lambda: redis.llen("resque:failed"), timeout=10)
+    await wait_for(lambda: redis.llen("resque:failed"), timeout=100)
     (entry,) = [json.loads(raw) for raw in await redis.lrange("resque:failed", 0, -1)]
     assert entry["payload"]["resqpy_at"] > 0
     (failed,) = await node.call("queue.failed", 0, -1)
     await node.call("queue.retryAndRemoveFailed", failed)
-    await wait_for(lambda: redis.llen("resque:failed"), timeout=10)
+    await wait_for(lambda: redis.llen("resque:failed"), timeout=100)
     (entry,) = [json.loads(raw) for raw in await redis.lrange("resque:failed", 0, -1)]
     assert "resqpy_at" not in entry["payload"]
     assert await redis.hlen("resque:resqpy:periodic:out") == 1

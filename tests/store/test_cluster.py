@@ -28,7 +28,6 @@ def options(url: str, **more: Any) -> RedisOptions:
     )
 
 
-@pytest.mark.timeout(150)
 async def test_the_node_that_the_url_names_is_lost() -> None:
     """It had our slot too. Worker and scheduler go on with its replica, and what was due is done."""
     async with running_cluster(replicas=True) as nodes:
@@ -56,7 +55,6 @@ async def test_the_node_that_the_url_names_is_lost() -> None:
             assert any(each.startswith(gone) for each in said)
 
 
-@pytest.mark.timeout(90)
 async def test_any_of_several_seeds_is_enough() -> None:
     """Whether the URL names them or the options do, and whichever of them does not answer."""
     async with running_cluster() as nodes:
@@ -73,7 +71,6 @@ async def test_any_of_several_seeds_is_enough() -> None:
             await store.close()
 
 
-@pytest.mark.timeout(90)
 async def test_nodes_that_were_seen_stand_in_for_the_seed() -> None:
     """The seed had nothing of ours, so the connection goes on; the next one needs another node."""
     async with running_cluster() as nodes:

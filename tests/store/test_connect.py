@@ -170,7 +170,6 @@ async def sees_the_replica(sentinels: Sentinels) -> bool:
         await store.close()
 
 
-@pytest.mark.timeout(60)
 async def test_a_failover_is_survived(sentinels: Sentinels) -> None:
     """When the master dies, the worker goes on at the new one, and is woken there at once."""
     await wait_for(lambda: sees_the_replica(sentinels), 20)
@@ -205,7 +204,6 @@ async def test_no_sentinel_is_told_as_such() -> None:
 # -- Cluster --
 
 
-@pytest.mark.timeout(60)
 async def test_a_cluster_with_a_hash_tag(cluster: list[int]) -> None:
     """All verbs work through any node, when the namespace is a hash tag."""
     for port in cluster:
@@ -215,7 +213,6 @@ async def test_a_cluster_with_a_hash_tag(cluster: list[int]) -> None:
         await use(options)
 
 
-@pytest.mark.timeout(60)
 async def test_what_a_cluster_needs_is_said(cluster: list[int]) -> None:
     """Without a hash tag, or without saying that it is a Cluster, nothing is started."""
     url = f"redis://127.0.0.1:{cluster[0]}"

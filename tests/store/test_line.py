@@ -190,3 +190,18 @@ async def test_a_connection_that_died_before_redis_came_back_says_nothing_new(
         await store.call("PING")
 
     assert told == [Away, Back]
+
+
+async def test_a_reply_that_was_on_its_way_when_redis_went_says_nothing_new(store: Store) -> None:
+    """Only one to what was sent since then does."""
+    told: list[type] = []
+    store.options.reachability.listen(lambda change: told.append(type(change)))
+    await store.call("PING")
+    early = store.line.send([("PING",)])
+
+    store.options.reachability.failed(StoreUnavailable("refused"))
+
+    assert await early == [b"PONG"]
+    assert told == [Away]
+    await store.call("PING")
+    assert told == [Away, Back]

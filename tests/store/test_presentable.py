@@ -89,7 +89,6 @@ def around(inside: bytes) -> bytes:
     return b'{"class":"C","args":[%s]}' % inside
 
 
-@pytest.mark.timeout(240)
 @settings(
     max_examples=1500,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -192,7 +192,6 @@ def _bulk(word: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
-@pytest.mark.timeout(90)
 async def test_a_slot_that_moves_to_another_node() -> None:
     """While one key is here and the other there, nothing is pushed; then it goes on by itself."""
     async with running_cluster() as nodes:

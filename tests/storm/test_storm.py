@@ -36,7 +36,6 @@ async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
 @pytest.mark.promise("stopped")
 @pytest.mark.promise("frozen")
 @pytest.mark.promise("leader killed")
-@pytest.mark.timeout(240)
 async def test_a_storm(tmp_path: Path, tell: Tell) -> None:
     """Three thousand jobs of all kinds; each fault at least once: nothing is lost, what may begin once
     begins once, and nothing is left behind.
@@ -48,7 +47,6 @@ async def test_a_storm(tmp_path: Path, tell: Tell) -> None:
 @pytest.mark.promise("reply lost")
 @pytest.mark.promise("redis killed")
 @pytest.mark.promise("redis stands still")
-@pytest.mark.timeout(240)
 async def test_a_storm_around_redis(tmp_path: Path, tell: Tell) -> None:
     """Connections break and Redis dies, and no process does: each job runs, and once."""
     seed = random.randrange(10**6)

@@ -55,7 +55,6 @@ def storm(folder: Path, older: Path, count: int, *, short: bool) -> Storm:
     "two versions", "plain", "at most once", "retried", "locked", "delayed", "periodic", "cron", "tracked",
     "tracked at most once",
 )  # fmt: skip
-@pytest.mark.timeout(240)
 async def test_two_versions_share_a_redis(tmp_path: Path, older: Path, tell: Tell) -> None:
     """Two thousand jobs of all kinds."""
     await prove(storm(tmp_path, older, 2_000, short=True), tell)

@@ -10,17 +10,19 @@ JUNK = "junk"
 
 async def put_junk(redis: Any, key: str, kind: str, word: str = JUNK) -> None:
     """Replace a key by one of a kind with something in it that means nothing."""
-    await redis.delete(key)
-    match kind:
-        case "string":
-            await redis.set(key, word)
-        case "list":
-            await redis.rpush(key, word)
-        case "hash":
-            await redis.hset(key, word, word)
-        case "zset":
-            await redis.zadd(key, {word: "inf"})
-        case "set":
-            await redis.sadd(key, word)
-        case "stream":
-            await redis.xadd(key, {word: word})
+    async with redis.pipeline() as put:  # in one step: whose key it is may be at work
+        put.delete(key)
+        match kind:
+            case "string":
+                put.set(key, word)
+            case "list":
+                put.rpush(key, word)
+            case "hash":
+                put.hset(key, word, word)
+            case "zset":
+                put.zadd(key, {word: "inf"})
+            case "set":
+                put.sadd(key, word)
+            case "stream":
+                put.xadd(key, {word: word})
+        await put.execute()

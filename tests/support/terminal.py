@@ -62,6 +62,6 @@ class Terminal:
     def close(self) -> None:
         """End the command, as the signal TERM does."""
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=100)
         self._reader.join(timeout=5)
         os.close(self._ours)

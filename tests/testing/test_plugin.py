@@ -148,7 +148,7 @@ def run_pytest(folder: Path, *more: str, **environ: str) -> subprocess.Completed
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=100,
         check=False,
     )
 
@@ -256,7 +256,7 @@ def test_without_pytest(folder: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=100,
         check=False,
     )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from resqpy import RedisOptions, Store
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.sections import SchedulerOptions
@@ -14,7 +12,6 @@ from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop, status_is
 
 
-@pytest.mark.timeout(90)
 async def test_tracked_tasks_on_a_cluster(cluster: list[int]) -> None:
     """Create, run, retry, query and the leader's chore: all keys are in the slot of the hash tag."""
     port = cluster[1]

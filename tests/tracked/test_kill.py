@@ -168,7 +168,6 @@ async def check(
 
 
 @pytest.mark.promise("killed", "tracked", "tracked at most once")
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("mode", "steps"), [("implicit", (1, 3)), ("explicit", (7,)), ("once", (5,))]
 )

@@ -366,7 +366,6 @@ class TestAYear:
         assert not any(fire.runs for fire in omitted)
 
     @pytest.mark.full
-    @pytest.mark.timeout(120)
     def test_every_ten_seconds(self) -> None:
         """A year of a fire every ten seconds takes seconds."""
         schedule = CronSchedule.parse("*/10 * * * * *", "Europe/Berlin")

@@ -44,12 +44,12 @@ class User:
 
     def end(self) -> None:
         """Let it end in peace."""
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=100)
 
     def kill(self) -> None:
         """Let it end as by the kernel's hand."""
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=100)
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ PAGES = (
 )
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.timeout(180),
     pytest.mark.skipif(
         CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)"
     ),

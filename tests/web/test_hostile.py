@@ -35,7 +35,6 @@ async def crawl(browser: Browser) -> dict[str, str]:
     return seen
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
 async def test_nothing_breaks_out(make_console: MakeConsole, redis: Redis, role: str) -> None:
     """On any page, for any role; and no look changes a byte in Redis."""

@@ -171,7 +171,6 @@ def served(site: tuple[Path, dict[str, str]]) -> Iterator[str]:
         server.communicate(timeout=60)
 
 
-@pytest.mark.timeout(120)
 def test_django_serves_it_to_its_staff(site: tuple[Path, dict[str, str]]) -> None:
     """By its own sessions, on the Redis of its settings; beside its own pages."""
     with SyncRedis.from_url(site[1]["SITE_REDIS"]) as client:

@@ -54,7 +54,7 @@ def test_a_signal_ends_it_while_streams_are_open(resqpy: Call, program: Program)
     assert served.stdout is not None
     base = place_in(served.stdout.readline())
     limits = httpx2.Limits(max_connections=None)
-    with httpx2.Client(base_url=base, headers=bearer(token), timeout=30, limits=limits) as watch:
+    with httpx2.Client(base_url=base, headers=bearer(token), timeout=100, limits=limits) as watch:
         open_streams = [watch.stream("GET", "/api/v1/events") for _ in range(STREAMS)]
         answers = [each.__enter__() for each in open_streams]
         reads = [answer.iter_text() for answer in answers]
@@ -68,7 +68,7 @@ def test_a_signal_ends_it_while_streams_are_open(resqpy: Call, program: Program)
 
     assert {each.partition("\n")[0] for each in first} == {"retry: 5000"}
     assert len(rest) == STREAMS
-    out, err = served.communicate(timeout=30)
+    out, err = served.communicate(timeout=100)
     assert (out, served.returncode) == ("", 0)
     assert "ERROR" not in (err or "")
 
@@ -85,7 +85,7 @@ def test_a_signal_ends_it_where_redis_is_away(
         assert served.stdout is not None
         base = place_in(served.stdout.readline())
         with (
-            httpx2.Client(base_url=base, headers=bearer(token), timeout=30) as watch,
+            httpx2.Client(base_url=base, headers=bearer(token), timeout=100) as watch,
             watch.stream("GET", "/api/v1/events") as answer,
         ):
             read = answer.iter_text()
@@ -96,7 +96,7 @@ def test_a_signal_ends_it_where_redis_is_away(
             served.send_signal(signal.SIGTERM)
             for _ in read:
                 pass
-        out, _ = served.communicate(timeout=30)
+        out, _ = served.communicate(timeout=100)
         assert (served.returncode, "Traceback" in out) == (0, False)
         if trouble == "pause":
             server.resume()

@@ -32,7 +32,6 @@ def console_as(guarded: Guarded, role: str, *, read_only: bool) -> Console:
     return Console(lambda: RedisOptions(guarded.url(role)), options)
 
 
-@pytest.mark.timeout(180)
 async def test_a_viewer_of_redis_sees_all(guarded: Guarded) -> None:
     """With --read-only: no page needs a right to write, or to run a script."""
     redis = guarded.redis

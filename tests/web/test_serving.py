@@ -34,7 +34,7 @@ def test_the_link_that_it_prints_opens_the_console(
         assert css is not None
         assert "immutable" in browser.get(css[1]).headers["cache-control"]
     served.send_signal(number)
-    assert served.communicate(timeout=30)[0] == ""
+    assert served.communicate(timeout=100)[0] == ""
     assert served.returncode == 0
 
 

@@ -42,9 +42,11 @@ def _escaped(word: str | bytes | float) -> bytes | float:
 
 
 class _Asked:
-    """One caller's request: the packed commands, their number, the waiting future, the replies received."""
+    """One caller's request: the packed commands, their number, the waiting future, the replies received, and
+    whether Redis was known to be away when it was sent.
+    """
 
-    __slots__ = ("count", "future", "packed", "replies")
+    __slots__ = ("away", "count", "future", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command], future: Replies) -> None:
         # packed here, so that what can't be written harms its own caller and nobody else
@@ -52,6 +54,7 @@ class _Asked:
         self.count = len(commands)
         self.future = future
         self.replies: list[Any] = []
+        self.away = False
 
 
 class Line:
@@ -150,6 +153,9 @@ class Line:
         batch, self._waiting = self._waiting, []
         self._in_flight.extend(batch)
         self._alone = len(batch) == 1
+        if self._reachability.away:
+            for asked in batch:
+                asked.away = True
         self._watch_for_replies()
         self._wire.send(b"".join([asked.packed for asked in batch]))
 
@@ -186,7 +192,8 @@ class Line:
             self._flush()
 
     def _answered(self, asked: _Asked) -> None:
-        if self._reachability.away and not all(isinstance(r, Exception) for r in asked.replies):
+        # A reply to what was sent before may have been on its way when Redis went.
+        if asked.away and not all(isinstance(r, Exception) for r in asked.replies):
             self._reachability.answered()
         if not asked.future.done():
             asked.future.set_result(asked.replies)
