@@ -365,6 +365,10 @@ class Keys:
         """Hash queue -> the job near its tail by which the leader tells what is new at its next look."""
         return self.own("ages", "marks")
 
+    def history(self, *parts: str) -> str:
+        """What ran and how queues were, hash name -> numbers, by slot of time; and the stream of `marks`."""
+        return self.own("history", *parts)
+
     def limit_used(self, key: str) -> str:
         """The time (microseconds) up to which a rate is used; it expires then."""
         return self.own("limits", "used", key)

@@ -51,6 +51,7 @@ COMMANDS = {
     "stats": Entry("overall:stats", "Counters.", LOOK),
     "migrate": Entry("migrate:migrate", "Move a class of jobs between languages.", LOOK),
     "leave": Entry("leave:leave", "Go back to plain Resque; show what is left.", LOOK),
+    "mark": Entry("overall:mark", "Mark this moment in the history, such as a deploy.", LOOK),
     "pause": Entry("overall:pause", "Pause all workers.", LOOK),
     "resume": Entry("overall:resume", "Resume all workers.", LOOK),
     "tracked": Entry(

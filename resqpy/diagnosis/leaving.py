@@ -60,6 +60,7 @@ KINDS = {
     "task": "tracked tasks",
     "tasks": "tracked tasks",
     "ages": "ages of queues",
+    "history": "the history of what ran",
     "web": "the console",
     "audit": "the console",
     "junk": "values of others that were in the way",

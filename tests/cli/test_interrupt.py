@@ -37,7 +37,7 @@ OTHERS = (
     "process stacks --all", "process quiet --all", "process stop --all", "process scale 1 --all",
     "process log-level debug --all",
     "locks list", "locks remove a", "leader", "leave", "migrate", "stats", "info",
-    "pause", "resume", "healthcheck", "task enqueue sendMail to=a@b", "task explain sendMail",
+    "mark v1", "pause", "resume", "healthcheck", "task enqueue sendMail to=a@b", "task explain sendMail",
     "task run sendMail to=a@b", "tracked create sendMail to=a@b", "tracked get a", "tracked list",
     "tracked cancel a", "tracked retry a", "tracked enable a", "tracked disable a",
     "tracked remove a --yes", "tracked watch", "web link", "web users list",
@@ -98,9 +98,11 @@ def test_ctrl_c_ends_a_command(
 def test_each_command_is_looked_at() -> None:
     """A new one joins a list above."""
     known = {" ".join(each.split()[:2]) for each in (*SOME, *OTHERS)} | AT_ONCE | TOLD_TO_END
+    leaves = set(_leaves(cli, ""))
+    known |= leaves & {each.split()[0] for each in OTHERS}  # whose second word is an argument
 
     missing = [
-        name for name in _leaves(cli, "")
+        name for name in leaves
         if not name.startswith("generate ")
         and known.isdisjoint({" ".join(name.split()[:length]) for length in (1, 2, 3)})
     ]  # fmt: skip

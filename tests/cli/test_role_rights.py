@@ -64,6 +64,7 @@ RIGHTS = {
     "parked_jobs": "rw rw rw r",
     "parked_queues": "- rw rw r",
     "parked_ready": "- rw rw r",
+    "history": "- rw rw r",
     "ages": "- r rw r",
     "age_marks": "- - rw r",
     "limit_used": "- rw rw r",

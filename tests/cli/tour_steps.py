@@ -86,7 +86,8 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "locks remove 'lock:withQueueLock:reports:[{\"month\":11}]' --yes", "locks remove lock:none",
     ),
     "Repair",
-    ("doctor --help", "doctor --fix --dry-run", "doctor --fix", "doctor --fix --yes", "pause", "pause", "resume"),
+    ("doctor --help", "doctor --fix --dry-run", "doctor --fix", "doctor --fix --yes", "mark v1.2 --by ci",
+     "pause", "pause", "resume"),
     "The project's tasks",
     (
         "task list", "task list --queue default --json", "task list --periodic",

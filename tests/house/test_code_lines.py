@@ -15,17 +15,17 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4096, 28),
-    "cli": (6165, 51),
+    "base": (4221, 29),
+    "cli": (6180, 51),
     "contrib": (903, 15),
     "diagnosis": (2545, 13),
     "embedded": (490, 6),
-    "engine": (6885, 47),
-    "framework": (8688, 53),
+    "engine": (6913, 47),
+    "framework": (8778, 54),
     "plugins": (362, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6690, 31),
+    "store": (6816, 32),
     "testing": (585, 6),
     "tracked": (4262, 20),
     "web": (4924, 45),

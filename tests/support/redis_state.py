@@ -16,10 +16,15 @@ async def dump(redis: Redis) -> dict[str, Any]:
     """Return the keyspace: key → str, list, set, hash as dict, sorted set as {member: score}.
 
     Bytes that are UTF-8 become str; others stay bytes. Use `ttls` for expiries. When somebody looked for
-    dead processes is left out: any worker process may, with its first sign of life.
+    dead processes is left out: any worker process may, with its first sign of life. So is the history of what ran,
+    which processes write beside their work.
     """
     keys = sorted([key async for key in redis.scan_iter(count=1000)])
-    return {_text(key): await _value(redis, key) for key in keys if key not in LOOKED_FOR_DEAD}
+    return {_text(key): await _value(redis, key) for key in keys if not _beside(key)}
+
+
+def _beside(key: bytes) -> bool:
+    return key in LOOKED_FOR_DEAD or key.startswith(Keys().history("").encode())
 
 
 async def ttls(redis: Redis) -> dict[str, int]:

@@ -1,9 +1,14 @@
-"""`resqpy info`, `stats`, `leader`, `healthcheck`, `pause`, `resume`: the installation as a whole."""
+"""`resqpy info`, `stats`, `leader`, `healthcheck`, `mark`, `pause`, `resume`: the installation as a whole."""
 
 from __future__ import annotations
 
+from getpass import getuser
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from resqpy.base.errors import UsageError
 from resqpy.cli.arguments.flags import option
 from resqpy.cli.arguments.session import ask, load_place
 from resqpy.cli.arguments.settings import current
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from resqpy.diagnosis.queues import QueueAges
     from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspect.inspector import Inspector, Resque
+
+_LONGEST_MARK = 200  # characters
 
 
 @command()
@@ -104,6 +111,29 @@ def _print_info(shown: dict[str, Any], ages: QueueAges) -> None:
     rows = [(name, views.length(length), ages.words(name, length)) for name, length in sizes]
     heads = ("queue", "jobs", "oldest")
     output.table(heads, rows, empty="no queues", right=("jobs", "oldest"))
+
+
+@command()
+@click.argument("text")
+@option("--by", default="", help="Who sets it. Default: you, on this host.")
+def mark(text: str, *, by: str) -> None:
+    """Mark this moment in the history, such as a deploy: `resqpy mark "v1.2"`.
+
+    The charts of the console show marks. About the last five hundred are kept, for thirty days after the last.
+    """
+    from resqpy.store import history
+
+    text, who = text.strip(), by or f"{getuser()}@{gethostname()}"
+    if not text or len(text) > _LONGEST_MARK:
+        raise UsageError(
+            f"a mark has 1 to {_LONGEST_MARK} characters, this one {len(text):,}; shorten it"
+        )
+
+    async def do(resque: Resque) -> None:
+        await history.mark(resque.store, text, who[:_LONGEST_MARK])
+
+    ask(do)
+    output.show({"mark": text, "by": who}, lambda: output.say(f"marked: {text}"))
 
 
 @command()

@@ -1,4 +1,4 @@
-"""The chore that looks at all queues, and publishes how long their jobs wait."""
+"""The chores that look at all queues: how long their jobs wait, published at once; and samples for the history."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resqpy.base.queue_age import QueueAge, QueueFlow
 from resqpy.engine.scheduler.election import Leadership, Scope
-from resqpy.store import queue_ages, queues
+from resqpy.store import history, queue_ages, queues
 from resqpy.store.connection.client import Store
 
 STEP_S = 1.0
@@ -95,3 +95,23 @@ class QueueAgesChore:
         for name in gone:
             del self._flows[name]
         return dict.fromkeys(gone)
+
+
+class SampleChore:
+    """Notes at each full minute how long queues are, and Resque's own counters."""
+
+    name = "history"
+    scope: Scope = "own"
+    prefixes: Sequence[str] = ()
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._token = ""
+
+    async def run(self, leadership: Leadership) -> float | None:
+        """Take a sample; returns the seconds until the next one."""
+        now_ms = leadership.clock.now_ms()
+        if leadership.token == self._token:
+            await history.sample(self._store, now_ms // 1000)
+        self._token = leadership.token  # who has just begun to lead waits for the next minute
+        return 60.0 - now_ms % 60_000 / 1000

@@ -74,6 +74,7 @@ def _overdue(slot: Slot, since_s: float) -> bool:
 
 
 Obey = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+AfterBeat = Callable[[Store], Awaitable[None]]
 
 _AGAIN_S = 1.0
 _END_WITHIN_S = 5.0
@@ -126,12 +127,14 @@ class Between:
         worked: the queues of the jobs that were begun since the last call.
         on_waits: called once a second while jobs begin, with how long (ms) jobs of these queues wait, as far as
             it is known.
+        after_beat: called with the connection after each beat; raises nothing.
     """
 
     on_order: Obey
     is_heard: Callable[[], bool]
     worked: Callable[[], Sequence[str]]
     on_waits: Callable[[dict[str, int]], None]
+    after_beat: AfterBeat
 
 
 class Heartbeat:
@@ -268,6 +271,7 @@ class Heartbeat:
             self._on_beat(replace(answer, ids=ids))
             await self._tell(store, vitals.incarnation, vitals.state)
             await self._obey(store, vitals.incarnation, answer.orders)
+            await self._between.after_beat(store)
         except ResqpyError as error:
             self._on_error(error)
             return False

@@ -14,7 +14,16 @@ from resqpy.engine.options import WorkerOptions
 from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.scheduler.election import Leadership
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.worker.heartbeat import STUCK, Beat, Between, Heartbeat, Obey, Vitals, state_of
+from resqpy.engine.worker.heartbeat import (
+    STUCK,
+    AfterBeat,
+    Beat,
+    Between,
+    Heartbeat,
+    Obey,
+    Vitals,
+    state_of,
+)
 from resqpy.engine.worker.identity import reads_our_ids
 from resqpy.engine.worker.pool import Pool
 from resqpy.store.connection.client import RedisClock, Store
@@ -112,6 +121,8 @@ class Wakeup:
         events: EventSink,
         clock: Clock,
         on_order: Obey,
+        *,
+        after_beat: AfterBeat,
     ) -> None:
         self._pool = pool
         self._events = events
@@ -138,9 +149,9 @@ class Wakeup:
             on_error=partial(self._soon, partial(tell_error, events)),
             interval_s=options.heartbeat_s,
             between=Between(
-                on_order, lambda: not self._unheard, pool.runner.take_worked, pool.runner.note_waits
+                on_order, self._is_heard, pool.runner.take_worked, pool.runner.note_waits, after_beat
             ),
-        )
+        )  # fmt: skip
 
     def _soon(self, function: Any, *args: Any) -> None:
         """Call on the loop, from another thread; ignored if the loop is closed."""
@@ -196,6 +207,9 @@ class Wakeup:
                 self._pool.queues_changed(None)
 
     # -- heartbeat --
+
+    def _is_heard(self) -> bool:
+        return not self._unheard
 
     def _vitals(self) -> Vitals:
         slots = self._pool.slots

@@ -27,7 +27,7 @@ from resqpy.engine.role import LAST_S, Connection, EventSink, Role, tell_error, 
 from resqpy.engine.run import Run
 from resqpy.engine.worker import forks, identity
 from resqpy.engine.worker.execute import execute
-from resqpy.engine.worker.heartbeat import Obey
+from resqpy.engine.worker.heartbeat import AfterBeat, Obey
 from resqpy.engine.worker.newer import Newer
 from resqpy.engine.worker.pool import Pool
 from resqpy.engine.worker.queues import QueueNames
@@ -163,6 +163,7 @@ class BaseWorker(Role):
     Attributes:
         queue: for tasks and plugins that enqueue, on the same Redis.
         on_order: obeys orders (`resqpy process`), in the heartbeat's thread, and returns the answer.
+        after_beat: called in that thread after each heartbeat, with its connection; set before the start.
         facts: what others are told of the process besides, in JSON; set before the start.
     """
 
@@ -186,6 +187,7 @@ class BaseWorker(Role):
         self._newer: Newer | None = None
         self._dispatcher: asyncio.Task[None] | None = None
         self.on_order: Obey = _refuse
+        self.after_beat: AfterBeat = _nothing
         self.facts: dict[str, Any] = {}
 
     @property
@@ -227,8 +229,8 @@ class BaseWorker(Role):
             raise
         await self._known(newer.announce())
         wakeup = self._wakeup = Wakeup(
-            self.store, pool, self.options, self, self._clock, self.on_order
-        )
+            self.store, pool, self.options, self, self._clock, self.on_order, after_beat=self.after_beat
+        )  # fmt: skip
         try:
             wakeup.heartbeat.start()
         except ThreadFailed:
@@ -360,6 +362,10 @@ class BaseWorker(Role):
 async def _refuse(verb: str, _: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to orders where nobody has set `on_order`."""
     raise UsageError(f"this process obeys no orders ({verb})")
+
+
+async def _nothing(_: Any) -> None:
+    """After a heartbeat, where nobody has set `after_beat`."""
 
 
 class Worker(BaseWorker):

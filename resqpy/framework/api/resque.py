@@ -17,6 +17,7 @@ from resqpy.framework.config.config import scaling_options, scheduler_options, w
 from resqpy.framework.config.kinds import QUEUES
 from resqpy.framework.logs.events import EventLog
 from resqpy.framework.logs.log import Filter
+from resqpy.framework.process.counting import JobCounts
 from resqpy.framework.project.overrides import PARTS, part
 from resqpy.framework.project.project import Project
 from resqpy.framework.tasks.failures import FailureListeners
@@ -46,6 +47,7 @@ class ResqueParts:
         store: the Redis of all of them.
         log: writes their events.
         task_locks: renews the locks of all tracked tasks that run in this process.
+        counts: what ran here.
     """
 
     queue: Resque
@@ -71,6 +73,7 @@ class ResqueParts:
         self.failures: FailureListeners = FailureListeners(
             project.registry, Filter(project.config.logger)
         )
+        self.counts: JobCounts = JobCounts(project.registry.definitions)
         self.task_locks: LockKeeper = LockKeeper(store.options)
         self.task_interceptors: list[VerbInterceptor] = []
 
@@ -86,9 +89,15 @@ class ResqueParts:
             scaling_options(config),
         )
         self.log.follow_worker(self.multi_worker)
-        self.failures.follow(self.multi_worker)
+        self.follow(self.multi_worker)
+        self.multi_worker.after_beat = self.counts.flush
         if hasattr(self.multi_worker, "queue"):
             self.multi_worker.queue = self.queue
+
+    def follow(self, worker: MultiWorker) -> None:
+        """Hear of the jobs of a worker of this process."""
+        self.failures.follow(worker)
+        self.counts.follow(worker)
 
     def definitions_for_work(self) -> Mapping[str, Definition]:
         """The project's tasks as a worker has them: tracked ones write their records."""
@@ -126,6 +135,7 @@ class ResqueParts:
         )
         self.log.follow_scheduler(self.scheduler)
         self.failures.follow_scheduler(self.scheduler)
+        self.counts.follow_scheduler(self.scheduler)
 
 
 async def _called(queues: Callable[[], Any]) -> Any:

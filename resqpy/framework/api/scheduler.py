@@ -12,7 +12,7 @@ from resqpy.engine.role import Connection
 from resqpy.engine.scheduler.failed_care import FailedCareChore
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore, Orphans
 from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, Promotion
-from resqpy.engine.scheduler.queue_ages import QueueAgesChore
+from resqpy.engine.scheduler.queue_ages import QueueAgesChore, SampleChore
 from resqpy.engine.scheduler.rescue import RescueChore
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.scheduler.scheduler import Chore, SchedulerRole
@@ -77,5 +77,6 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         *schedule_chores(queue, scheduler.announcer, options, emit),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
         QueueAgesChore(scheduler.store),
+        SampleChore(scheduler.store),
         FailedCareChore(Inspector(queue), options, emit),
     ]

@@ -1,5 +1,5 @@
-"""Metrics for `GET /metrics`: of a process, its task processors, jobs, event loop and leadership; and of
-the installation in Redis, the same from every process.
+"""Metrics for `GET /metrics`: of a process, its task processors, event loop and leadership; and of the
+installation in Redis, the same from every process. Those of jobs: `counting.py`.
 """
 
 from __future__ import annotations
@@ -7,10 +7,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,75 +142,8 @@ def of_the_application() -> bytes:
     return text
 
 
-UNKNOWN = "(unknown)"
-_JOB_S = (0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.0)
 _DELAY_S = (0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0)
 _SAMPLE_S = 0.5
-
-
-class JobCounts:
-    """Jobs by task and outcome, and how long they ran.
-
-    Args:
-        names: the tasks that have a row of their own. Anybody may enqueue jobs of any name; those without a
-            task here share one row, so that nobody can fill the memory with rows.
-    """
-
-    def __init__(self, names: Container[str]) -> None:
-        self._names = names
-        self._ended: Counter[tuple[str, str]] = Counter()
-        self._durations: dict[str, Histogram] = {}
-
-    def follow(self, worker: Any) -> None:
-        """Count the jobs of a `MultiWorker`."""
-        worker.on("success", self._succeeded)
-        worker.on("failure", self._failed)
-        worker.on("re_enqueue", self._re_enqueued)
-        for event in ("skipped", "snoozed", "expired"):
-            worker.on(event, partial(self._count_only, event))
-
-    def _succeeded(self, _number: int, _queue: str, job: Any, _result: Any, ms: int) -> None:
-        self._ran(job.class_name, "succeeded", ms)
-
-    def _failed(self, _number: int, _queue: str, job: Any, _error: Any, ms: int) -> None:
-        self._ran(job.class_name, "failed", ms)
-
-    def _re_enqueued(self, _number: int, _queue: str, job: Any, _info: Any) -> None:
-        self._ended[self._row(job.class_name), "re_enqueued"] += 1
-
-    def _count_only(self, outcome: str, _number: int, _queue: str, job: Any, *_: Any) -> None:
-        self._ended[self._row(job.class_name), outcome] += 1
-
-    def _row(self, name: str) -> str:
-        return name if name in self._names else UNKNOWN
-
-    def _ran(self, name: str, outcome: str, ms: int) -> None:
-        row = self._row(name)
-        self._ended[row, outcome] += 1
-        if row not in self._durations:
-            self._durations[row] = Histogram(_JOB_S)
-        # Events have whole milliseconds, rounded down: adding half is right on average.
-        self._durations[row].observe((ms + 0.5) / 1000)
-
-    def metrics(self) -> list[Metric]:
-        """The counts since the start."""
-        jobs = Metric(
-            "resqpy_jobs_total",
-            "counter",
-            "Jobs that ended in this process; re_enqueued: retried later, or waiting for a lock; snoozed: "
-            "run later, because the task said so; skipped: forbidden by a plugin or middleware; expired: too old "
-            "to run.",
-        )
-        for (task, outcome), number in sorted(self._ended.items()):
-            jobs.add(number, task=task, outcome=outcome)
-        durations = Metric(
-            "resqpy_job_duration_seconds",
-            "histogram",
-            "How long jobs ran in this process that succeeded or failed.",
-        )
-        for task, histogram in sorted(self._durations.items()):
-            durations.add(histogram, task=task)
-        return [jobs, durations]
 
 
 class LoopDelay:

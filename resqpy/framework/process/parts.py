@@ -26,7 +26,7 @@ from resqpy.framework.logs.events import EventLog
 from resqpy.framework.logs.log import get_logger
 from resqpy.framework.process import metrics
 from resqpy.framework.process.initializer import Initializer
-from resqpy.framework.process.metrics import Installation, JobCounts, LoopDelay, of_parts
+from resqpy.framework.process.metrics import Installation, LoopDelay, of_parts
 from resqpy.framework.project.project import Project
 from resqpy.schedules.tasks import Announcer
 from resqpy.store.connection.client import Store, reach
@@ -35,6 +35,7 @@ from resqpy.store.connection.reachability import Away, Back
 from resqpy.store.leader import led, standing
 
 _CLOSE_S = 2.0  # for commands in flight at the end
+_FLUSH_S = 10.0  # as heartbeats
 _TELL_S = 10.0  # for middleware that hears of the last failures
 _LOOK_AFTER_S = 2.0  # schedulers that start together with us have time to be elected
 
@@ -289,7 +290,7 @@ class TrackedInitializer(Initializer):
             defaults=self._project.config.tasks.tracked_preset,
             keeper=resque.task_locks,
             interceptors=resque.task_interceptors,
-            follow=resque.failures.follow,
+            follow=resque.follow,
         )
         return self._tracked
 
@@ -305,7 +306,7 @@ class TrackedInitializer(Initializer):
 
 
 class MetricsInitializer(Initializer):
-    """Listens to the worker from before it starts."""
+    """Answers `GET /metrics`, and writes the history where no worker's heartbeat does."""
 
     name: ClassVar[str] = "metrics"
     load_priority: ClassVar[int] = 210
@@ -317,30 +318,39 @@ class MetricsInitializer(Initializer):
         self._project = project
         self._bound = bound
         self._resque: ResqueParts | None = None
-        self._jobs = JobCounts(project.registry.definitions)
         self._delay = LoopDelay()
-        self._watching: OwnTask[None] | None = None
+        self._side: list[OwnTask[None]] = []
         self._installation: Installation | None = None
 
     def initialize(self) -> None:
-        """Listen to the worker's events."""
-        if self._project.config.process.health_port is None:
-            return
+        """Begin to watch the loop, if somebody may ask."""
         self._resque = resque = self._bound.things["resque"]
-        self._installation = Installation(resque.store)
-        self._watching = own_task(self._delay.watch())
-        if resque.multi_worker is not None:
-            self._jobs.follow(resque.multi_worker)
+        if resque.multi_worker is None:
+            self._side.append(own_task(self._flush(resque), "writing the history"))
+        if self._project.config.process.health_port is not None:
+            self._installation = Installation(resque.store)
+            self._side.append(own_task(self._delay.watch()))
 
-    def stop(self) -> None:
-        """Stop watching the loop, and release Redis, which stops next."""
+    @staticmethod
+    async def _flush(resque: ResqueParts) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await resque.counts.flush(resque.store)
+
+    async def stop(self) -> None:
+        """Stop watching the loop, write the rest of the history, and release Redis, which stops next."""
         self._installation = None
-        if self._watching is not None:
-            self._watching.end()
+        for each in self._side:
+            each.end()
+        if self._resque is not None:
+            flush = self._resque.counts.flush(self._resque.store)
+            await within_limit(_CLOSE_S, "writing the history", flush)
 
     async def text(self) -> bytes:
         """All metrics: of this process, of the installation, and those of the application."""
-        found = [*of_parts(self._resque), *self._jobs.metrics(), *self._delay.metrics()]
+        found = [*of_parts(self._resque), *self._delay.metrics()]
+        if self._resque is not None:
+            found += self._resque.counts.metrics()
         if self._installation is not None:
             found += await self._installation.metrics()
         return metrics.render(found) + metrics.of_the_application()
