@@ -167,6 +167,21 @@ def test_what_waits_there_when_the_rule_goes(resqpy: Call, ours: Redis) -> None:
     assert (removed.code, "1 job in 'mail.ruby'" in removed.err) == (Exit.OK, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "rule", "blocks"),
+    [("sendMail", "5 9 500 0 ruby default", False), ("*@default", "0 9 500 0 ruby default", True),
+     ("sendMail", "0 9 500 0 ruby other", None)],
+)  # fmt: skip
+def test_who_asks_why_is_told(
+    resqpy: Call, client: Redis, name: str, rule: str, *, blocks: bool | None
+) -> None:
+    """Whether jobs of the task's queue go elsewhere."""
+    client.hset(LIMITS, f"{{migrate}}{name}", rule)
+    found = resqpy("task", "explain", "sendMail", "--json").json
+    told = [each["blocks"] for each in found if each["kind"] == "class that moves"]
+    assert told == ([] if blocks is None else [blocks])
+
+
 def test_leave_tells_it(resqpy: Call, client: Redis) -> None:
     """Nobody else obeys the rule."""
     client.hset(LIMITS, RULE, "5 100 500 0 ruby mail")
