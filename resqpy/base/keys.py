@@ -389,7 +389,7 @@ class Keys:
 
     def web(self, kind: str, digest: str) -> str:
         """A `session` of the console, a one-time `link`, or a `request` that may be repeated, by a SHA-256: JSON;
-        it expires.
+        a bulk `run`: a hash, and the `latest` of the `runs`: a list. They expire.
         """
         return self.own("web", kind, digest)
 

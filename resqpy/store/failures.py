@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resqpy.base import job_records
+from resqpy.base.errors import ResqpyError
 from resqpy.base.keys import FAILED
 from resqpy.base.model import FailedJob
 from resqpy.store.connection.client import Arg, Store, portions
@@ -77,20 +78,31 @@ class Beside:
         removal: the id under which removed entries are kept, to be put back; empty: they are not.
         kept_s: for how many seconds.
         command: done once for each step, if an entry has left.
+        run: the id of the bulk run that counts what leaves; empty: none.
+        runner: who works on that.
     """
 
     removal: str = ""
     kept_s: int = 0
     command: Sequence[Arg] = ()
+    run: str = ""
+    runner: str = ""
 
 
 NOTHING = Beside()
+
+
+class RunOver(ResqpyError):
+    """A bulk run has ended, or somebody else works on it."""
 
 
 async def settle(
     store: Store, name: str, settlings: Sequence[EntryAction], beside: Beside = NOTHING
 ) -> list[str]:
     """Remove or retry entries of one list, each atomically; one round trip per MiB.
+
+    Raises:
+        RunOver: the run has ended, or somebody else works on it; nothing more is done.
 
     Returns:
         For each "removed", "retried", "vetoed" (a lock forbids it; the entry stays), "absent" (no such
@@ -101,12 +113,16 @@ async def settle(
     for part in portions(settlings, lambda each: len(each.entry.raw) + len(each.raw)):
         gone = words.count("removed") + words.count("retried")
         kept = keys.web_removed(beside.removal, name) if beside.removal else ""
-        args: list[Arg] = [kept, beside.kept_s, len(beside.command), *beside.command, len(part)]
+        run = keys.web("run", beside.run) if beside.run else ""
+        args: list[Arg] = [kept, beside.kept_s, len(beside.command), *beside.command]
+        args += [run, beside.runner, len(part)]
         for each in part:
             args += _settling_words(store, each, gone)
-        reply: list[bytes] = await store.run(
+        reply: list[bytes] | bytes = await store.run(
             "settle_failed", [keys.failed_list(name), keys.queues], args
         )
+        if isinstance(reply, bytes):
+            raise RunOver
         words += [word.decode() for word in reply]
     return words
 
@@ -139,6 +155,7 @@ __all__ = [
     "NOTHING",
     "Beside",
     "EntryAction",
+    "RunOver",
     "clear",
     "keep_bytes_command",
     "lists",

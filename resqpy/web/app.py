@@ -40,6 +40,7 @@ from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
 from resqpy.web.asking import LOOPBACK, SAFE, Refusal, as_asked, check_host, check_origin
+from resqpy.web.bulk import BulkRuns
 from resqpy.web.live import LiveEvents
 from resqpy.web.pages.area import PAGES
 from resqpy.web.remembering import Remembered, SharedPages
@@ -156,6 +157,7 @@ class Console:
         problems: what `resqpy doctor` finds without long searches.
         groups: the failed jobs by task and exception.
         pages: what many may watch at once.
+        bulk: what is done with many failed jobs in the background.
     """
 
     def __init__(
@@ -173,6 +175,7 @@ class Console:
         self.problems: Remembered[list[Problem]] = Remembered(self._problems, _CHECKED_S)
         self.groups: Remembered[FailedGroups] = Remembered(self._groups, _GROUPED_S)
         self.pages = SharedPages()
+        self.bulk = BulkRuns()
         self._routes = [
             (area, [(each, Route(each.path, _unused, methods=[each.method])) for each in area.endpoints])
             for area in AREAS
@@ -225,6 +228,7 @@ class Console:
         """Close the connection; a later request opens it again."""
         self.problems.close()
         self.groups.close()
+        await self.bulk.close()
         found, self._resque = self._resque, None
         if found is not None:
             self.live.end()

@@ -177,6 +177,9 @@ DONE = {
     "enqueued": ("Enqueued", "{:,} jobs were enqueued"),
     "not_enqueued": ("Not enqueued: its job is under way, or a plugin forbids it",) * 2,
     "changed": ("Done", "Done"),
+    "cancelled": ("Cancelled: it has stopped where it was",) * 2,
+    "going_on": ("It goes on",) * 2,
+    "ended": ("It had ended already, or somebody else works on it",) * 2,
     "deleted": ("The queue was deleted, with 1 job", "The queue was deleted, with {:,} jobs"),
     "cleaned": ("The worker was removed", "The worker was removed"),
 }

@@ -106,26 +106,8 @@ async def test_a_retry_that_fails_at_its_second_entry(store: Store, redis: Any) 
 async def test_bytes_kept_aside_that_are_of_another_kind(store: Store, redis: Any) -> None:
     """They count as gone, and the entry before that one leaves nothing in its place."""
     await redis.rpush("resque:failed", "a", "b")
-    args = [
-        "",
-        "0",
-        "0",
-        "2",
-        "0",
-        "a",
-        "",
-        "",
-        "",
-        "",
-        "0",
-        "1",
-        "b",
-        "spoiled",
-        "q",
-        "q",
-        "",
-        "0",
-    ]
+    beside = ["", "0", "0", "", ""]
+    args = [*beside, "2", "0", "a", "", "", "", "", "0", "1", "b", "spoiled", "q", "q", "", "0"]
     done = await store.run("settle_failed", ["resque:failed", "resque:queues"], args)
     assert done == [b"removed", b"lost"]
     assert await redis.lrange("resque:failed", 0, -1) == [b"b"]
@@ -141,7 +123,7 @@ async def test_rights_that_end_at_a_queue_or_a_lock(
     await redis.rpush("from", "a", "b", "c")
     await redis.rpush("failed", "e")
     move = ["there", "0", "a", "a2", "", "", "1", "b", "b2", "lock", "lock2"]
-    settle = ["", "0", "0", "1", "0", "e", "", "to", "to", "job", "0"]
+    settle = ["", "0", "0", "", "", "1", "0", "e", "", "to", "to", "job", "0"]
     try:
         with pytest.raises(StoreError):
             await other.run("move_items", ["from", "there", "resque:queues"], move)

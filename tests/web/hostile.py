@@ -67,6 +67,11 @@ async def fill(redis: Redis) -> None:
             "resque:resqpy:audit",
             dict.fromkeys(("who", "role", "by", "address", "verb", "what", "more"), text),
         )
+    run: dict[Any, Any] = dict(zip(("who", "error", "class", "state", "verb"), TEXTS, strict=False))
+    going: dict[Any, Any] = {**run, "verb": "retry", "state": "running", "until": 9**14}
+    for name, fields in (("0" * 22, run), ("1" * 22, going)):
+        await redis.hset(f"resque:resqpy:web:run:{name}", mapping=fields)
+        await redis.rpush("resque:resqpy:web:runs:latest", name, TEXTS[0], NO_TEXT)
     half = {"class": HALF, "queue": HALF, "args": [{HALF: HALF}], HALF: HALF}
     failed = dict.fromkeys(("queue", "worker", "exception", "error", "failed_at"), HALF)
     await redis.rpush("resque:failed", json.dumps({**failed, "payload": half, "backtrace": [HALF]}))
@@ -90,12 +95,12 @@ async def fill(redis: Redis) -> None:
 TAGS = """
     html head meta title link body a header div nav span form button main p footer h1 h2 dl dt dd small section ul
     ol li strong script table thead tbody tr th td time code br pre input label select option
-    textarea fieldset legend
+    textarea fieldset legend progress
 """
 ATTRIBUTES = """
     lang charset name content rel type href class id aria-label aria-current method action data-label datetime
     title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
-    selected id src defer data-events data-live aria-invalid aria-describedby rows checked
+    selected id src defer data-events data-live aria-invalid aria-describedby rows checked max
 """
 
 

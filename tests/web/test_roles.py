@@ -30,6 +30,10 @@ TABLE = {
     "GET /failed": VIEWER,
     "GET /failed/bulk": OPERATOR,
     "POST /failed/bulk": OPERATOR,
+    "GET /failed/runs": VIEWER,
+    "GET /failed/runs/{run}": VIEWER,
+    "POST /failed/runs/{run}/cancel": OPERATOR,
+    "POST /failed/runs/{run}/go_on": OPERATOR,
     "POST /failed/undo/{undo}": OPERATOR,
     "GET /failed/entries": VIEWER,
     "GET /failed/entries/{digest}": VIEWER,
@@ -54,7 +58,7 @@ TABLE = {
     "GET /audit": ADMIN,
 }
 FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}": "x", "{verb}": "cancel",
-          "{undo}": "x", "{version}": "x"}  # fmt: skip
+          "{undo}": "x", "{run}": "x", "{version}": "x"}  # fmt: skip
 
 
 def test_the_table_has_each_path() -> None:

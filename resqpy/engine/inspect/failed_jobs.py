@@ -179,8 +179,9 @@ def _names(given: str | Sequence[str] | None) -> frozenset[str] | None:
 class Retrying:
     """Retries entries, applying the enqueue hooks and locks of their tasks."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, beside: failures.Beside = failures.NOTHING) -> None:
         self._queue = queue
+        self._beside = beside  # what is written in the same steps
 
     async def all(
         self, source: str, chosen: Chosen, to_queue: str | None = None, *, strict: bool = False
@@ -201,7 +202,7 @@ class Retrying:
             if settling is not None:
                 settlings.append(settling)
                 jobs.append((place, context))
-        replies = await failures.settle(self._queue.store, source, settlings)
+        replies = await failures.settle(self._queue.store, source, settlings, self._beside)
         for (place, context), word in zip(jobs, replies, strict=True):
             words[place] = word
             if word == "retried" and context is not None:
@@ -504,17 +505,17 @@ Act = Callable[[str, Chosen], Awaitable[set[int]]]  # the indices of those that 
 async def _sweep(
     jobs: FailedJobs, wanted: Wanted, act: Act, *, visits: int | None = None, most: int | None
 ) -> int:
-    """Act on the matching entries of all failed lists, the oldest first, until `most` are gone; returns how many
-    are. At most `visits` of each list are examined; None: those that are there now.
+    """Act on the matching entries of all failed lists, the oldest first, on at most so many; returns how many are
+    gone. At most `visits` of each list are examined; None: those that are there now.
     """
-    done = 0
+    done = tried = 0
     for name in await jobs.failed_lists():
         sweep = Sweep(jobs.store, jobs.store.keys.failed_list(name), most=visits)
-        while (most is None or done < most) and (page := await sweep.page()):
-            left = None if most is None else most - done
-            gone = await act(name, wanted.choose(page, name)[:left])
+        while (most is None or tried < most) and (page := await sweep.page()):
+            chosen = wanted.choose(page, name)[: None if most is None else most - tried]
+            gone = await act(name, chosen)
             sweep.removed(gone)
-            done += len(gone)
+            done, tried = done + len(gone), tried + len(chosen)
     return done
 
 
@@ -544,7 +545,7 @@ async def retry_some(
     most: int | None = None,
     pace: Pace | None = None,
 ) -> int:
-    """Retry the matching entries, the oldest first, at most so many; returns how many. What can't be retried
+    """Retry the matching entries, the oldest first, at most so many; returns how many were. What can't be retried
     stays. At most `visits` of each list are examined.
     """
     speed = pace or Pace(None)

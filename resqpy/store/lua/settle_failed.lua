@@ -5,14 +5,16 @@
 -- ARGV 1   list in which removed entries are kept (empty: they are not); what is kept separately stays as long
 --      2   how many seconds
 --      3   number of words of a command, which is done once if an entry has left; the words
+--      …   hash: the bulk run that counts what leaves (empty: none; see change_bulk.lua), and who works on it
 --      …   number of entries; for each:
 --            index (-1: unknown), the entry, key of the bytes kept separately (or an empty text),
 --            queue name (empty: only remove), queue key, the job's bytes (ignored if bytes are
 --            kept separately: those are the job), number of guards; for each guard:
 --              "lock" key seconds, or "absent" key 0 (see enqueue.lua)
--- Returns  for each entry "removed", "retried", "vetoed" (it stays), "absent" (no such entry),
+-- Returns  "over": the run has ended, or somebody else works on it; nothing was done. Else
+--          for each entry "removed", "retried", "vetoed" (it stays), "absent" (no such entry),
 --          "lost" (the bytes kept separately are gone; it stays) or "no list" (its queue is not a list; it
---          or the error of the first that Redis refused: it stays, and those before it are done
+--          stays); or the error of the first that Redis refused: it stays, and those before it are done
 -- Read by  Ruby and Node: all of them
 local at, done, marked = 1, {}, 0
 local GONE = '\0resqpy: gone\0' -- only present inside this script
@@ -33,6 +35,11 @@ end
 
 local keep, keep_s, also = word(), word(), {}
 for n = 1, tonumber(word()) do also[n] = word() end
+local run, runner = word(), word()
+if run ~= '' then
+  local state = redis.call('HMGET', run, 'state', 'runner')
+  if state[1] ~= 'running' or state[2] ~= runner then return 'over' end
+end
 
 local function put_by(entry, kept)
   redis.call('RPUSH', keep, entry)
@@ -93,5 +100,6 @@ end
 if marked > 0 then
   redis.call('LREM', KEYS[1], marked, GONE)
   if #also > 0 then redis.call(unpack(also)) end
+  if run ~= '' then redis.call('HINCRBY', run, 'done', marked) end
 end
 return problem and redis.error_reply(problem) or done

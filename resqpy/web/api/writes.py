@@ -8,7 +8,7 @@ from typing import Any
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.store.sweep import Item
-from resqpy.web import changing
+from resqpy.web import bulk, changing
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.idempotency import KEY, once
 from resqpy.web.api.problems import ApiProblem, after_a_write
@@ -17,6 +17,7 @@ from resqpy.web.api.reads import (
     DIGEST,
     LIST,
     QUEUE,
+    READ,
     SECOND,
     known_queue,
     sought_failed,
@@ -181,6 +182,76 @@ async def _remove_failed(call: Call) -> Any:
     return {"removed": 1}
 
 
+# -- many failed jobs at once --
+
+_NAMED = {"type": "string", "minLength": 1, "maxLength": 600}
+_BULK = {
+    "type": "object",
+    "required": ["action", "filter", "expected_count"],
+    "additionalProperties": False,
+    "properties": {
+        "action": {"type": "string", "enum": [*bulk.VERBS]},
+        "filter": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": dict.fromkeys(bulk.FILTERS, _NAMED),
+            "description": "By `class`, `exception` and `queue`; one of them at least.",
+        },
+        "expected_count": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 10**9,
+            "description": "How many there are. If they are not exactly as many, nothing is touched, and the "
+            "state becomes `differs`.",
+        },
+    },
+}
+_RUN = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "state": {"type": "string", "enum": [*bulk.STATES]},
+        "done": {"type": "integer", "description": "How many were retried or removed by now."},
+        "found": {
+            "type": ["integer", "null"],
+            "description": "How many there were, where they are not as many as expected.",
+        },
+    },
+}
+RUN = in_path("id", "The `id` of a bulk run.", maxLength=100)
+
+
+async def _begin_bulk(call: Call) -> Answer:
+    action, chosen, expected = (call.body[each] for each in ("action", "filter", "expected_count"))
+    if not chosen:
+        raise ApiProblem("wrong-request", "filter: give a class, an exception or a queue")
+    run_id, _ = await call.visit.console.bulk.begin(call.visit, action, chosen, expected)
+    place = call.visit.url(f"/api/v1/bulk/{run_id}")
+    return Answer(await _told_run(call, run_id), 202, {"Location": place})
+
+
+async def _sought_run(call: Call, run_id: str) -> bulk.BulkRun:
+    found = await bulk.look(call.parts.resque.store, run_id)
+    if found is None:
+        raise ApiProblem("not-found", "there is no such run; each is kept for a day")
+    return found
+
+
+async def _told_run(call: Call, run_id: str) -> Any:
+    return bulk.run_json(await _sought_run(call, run_id))
+
+
+async def _bulk_run(call: Call) -> Any:
+    return await _told_run(call, call.values["id"])
+
+
+async def _cancel_bulk(call: Call) -> Any:
+    run = await _sought_run(call, call.values["id"])
+    if not await call.visit.console.bulk.cancel(call.visit, run):
+        raise ApiProblem("wrong-state", f"it has ended: {run.state}")
+    return await _told_run(call, run.id)
+
+
 # -- delayed jobs --
 
 
@@ -237,6 +308,14 @@ WRITES = [
                 _retry, (DIGEST, AT, LIST), _RETRY, _DONE, problems=_REFUSED),
     ApiEndpoint("DELETE", "/failed/{id}", OPERATE, "Remove a failed job.", _remove_failed, (DIGEST, AT, LIST),
                 answer=_DONE, problems=_FOUND),
+    ApiEndpoint("POST", "/bulk", OPERATE, "Retry or remove all failed jobs that a filter selects, in the "
+                "background. What was removed can be put back for a day, if it was no more than 10,000.",
+                _begin_bulk, body=_BULK, answer=_RUN, status=202),
+    ApiEndpoint("GET", "/bulk/{id}", READ, "How far a bulk run is. `interrupted`: its process is gone; what "
+                "was done stays done, and another run does the rest.", _bulk_run, (RUN,), answer=_RUN,
+                problems=_FOUND),
+    ApiEndpoint("DELETE", "/bulk/{id}", OPERATE, "End a bulk run where it is.", _cancel_bulk, (RUN,), answer=_RUN,
+                problems=("not-found", "wrong-state")),
     ApiEndpoint("POST", "/delayed/{second}/{id}/run", OPERATE, "Run a delayed job now.", _run_delayed,
                 (SECOND, DIGEST), answer=_DONE, problems=_REFUSED),
     ApiEndpoint("DELETE", "/delayed/{second}/{id}", OPERATE, "Remove a delayed job.", _remove_delayed,

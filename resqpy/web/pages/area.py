@@ -8,6 +8,7 @@ from resqpy.web.access import ADMIN, ENQUEUE, OPERATE
 from resqpy.web.asking import SAFE, Refusal
 from resqpy.web.pages import (
     auditing,
+    bulk,
     delayed,
     enqueueing,
     failed,
@@ -72,8 +73,12 @@ PAGES = Area(
         Endpoint("/enqueue", enqueueing.form_page, scope=ENQUEUE),
         _change("/enqueue", enqueueing.enqueue, ENQUEUE),
         _watched("/failed", failed.groups_page),
-        Endpoint("/failed/bulk", failed.bulk_page, scope=OPERATE),
-        _change("/failed/bulk", failed.bulk),
+        Endpoint("/failed/bulk", bulk.bulk_page, scope=OPERATE),
+        _change("/failed/bulk", bulk.start),
+        Endpoint("/failed/runs", bulk.runs_page),
+        Endpoint("/failed/runs/{run}", bulk.run_page),
+        _change("/failed/runs/{run}/cancel", bulk.cancel),
+        _change("/failed/runs/{run}/go_on", bulk.go_on),
         _change("/failed/undo/{undo}", failed.undo_removal),
         _watched("/failed/entries", failed.entries_page),
         _watched("/failed/entries/{digest}", failed.entry_page),

@@ -11,7 +11,7 @@ from resqpy.base.errors import NotInFailed
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.model import FailedJob
 from resqpy.diagnosis.browsing import failed_page, find_failed
-from resqpy.engine.inspect.failed_jobs import FailedGroup, Retrying, Wanted, remove_some, retry_some
+from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted
 from resqpy.web import trash
 from resqpy.web.asking import Refusal
 from resqpy.web.changing import audited, remove_failed, retry_failed
@@ -22,7 +22,6 @@ from resqpy.web.views import WHOLE, FailedRow, Shown, failed_row, first_line
 from resqpy.web.visit import Visit
 
 _PATIENCE_S = 2.0  # for the groups, which are counted in the background
-_TYPED = 1000  # more are confirmed by typing their number
 NONE = "(none)"  # stands for a group without a task or exception
 
 
@@ -178,91 +177,6 @@ async def remove_entry(visit: Visit) -> Response:
     undo = await remove_failed(visit, entry)
     done = "removed" if undo else "gone"
     return back(visit, "/failed/entries", done, undo=undo, kept=_kept(fields))
-
-
-# -- a group --
-
-
-@dataclass(frozen=True)
-class BulkView:
-    """What is to be confirmed."""
-
-    verb: str
-    class_name: str
-    exception: str
-    queue: str
-    count: int
-    first_ms: int | None
-    last_ms: int | None
-    example: FailedRow | None
-    typed: bool
-    undoable: bool
-
-
-def _wanted_group(values: Mapping[str, str]) -> Wanted:
-    wanted = _filter(values)
-    if NONE in (values.get("class"), values.get("exception")) or wanted.everything:
-        raise Refusal(
-            400, "Choose a task or an exception", "Entries without a task are handled one by one."
-        )
-    return wanted
-
-
-async def bulk_page(visit: Visit) -> Response:
-    """Ask before a group is retried or removed, with the number."""
-    query = visit.request.query_params
-    verb = query.get("verb", "")
-    if verb not in ("retry", "remove"):
-        raise Refusal(400, "This can't be done with a group", f"The verb is {verb[:60]!r}.")
-    wanted, shown = _wanted_group(query), Shown(visit)
-    count, first, last = 0, None, None
-    async for entry in visit.resque.each_failed(
-        class_name=_names(wanted.class_names), exception=_names(wanted.exceptions),
-        queue=_names(wanted.queues),
-    ):  # fmt: skip
-        count, first, last = count + 1, first or entry, entry
-    view = BulkView(
-        verb, query.get("class", ""), query.get("exception", ""), query.get("queue", ""),
-        count,
-        None if first is None else moment_of(first.failed_at),
-        None if last is None else moment_of(last.failed_at),
-        None if last is None else failed_row(shown, 0, last),
-        typed=count > _TYPED,
-        undoable=count <= trash.MOST,
-    )  # fmt: skip
-    return page(visit, "failed_bulk", view=view)
-
-
-def _names(given: frozenset[str] | None) -> list[str] | None:
-    return None if given is None else sorted(given)
-
-
-async def bulk(visit: Visit) -> Response:
-    """Retry or remove the oldest entries of a group, at most as many as were confirmed."""
-    fields = await fields_of(visit)
-    wanted, expected = _wanted_group(fields), number_in(fields, "expected")
-    verb, undo, resque = fields.get("verb", ""), trash.new_id(), visit.resque
-    if verb not in ("retry", "remove") or not expected:
-        raise Refusal(400, "This can't be done with a group")
-    if expected > _TYPED and fields.get("typed", "").replace(",", "").strip() != str(expected):
-        raise Refusal(
-            400,
-            "The number is not the one that was asked for",
-            f"You typed {fields.get('typed')!r}.",
-        )
-    undoable = verb == "remove" and expected <= trash.MOST
-
-    async def act() -> int:
-        if verb == "retry":
-            return await retry_some(resque, Retrying(resque), wanted, most=expected)
-        beside = trash.kept_as(undo if undoable else "")
-        return await remove_some(resque, wanted, most=expected, beside=beside)
-
-    what = "failed jobs " + ", ".join(f"{k} {v}" for k, v in _kept(fields).items() if v)
-    number = await audited(visit, verb, what, act, undo=undo if undoable else "")
-    visit.console.groups.forget()
-    done = "retried" if verb == "retry" else "removed"
-    return back(visit, "/failed", done, number, undo=undo if undoable and number else "")
 
 
 async def undo_removal(visit: Visit) -> Response:

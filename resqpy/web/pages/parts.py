@@ -51,10 +51,11 @@ def back(
     undo: str = "",
     kept: Mapping[str, str | int | None] | None = None,
 ) -> Response:
-    """To a page, which says what was done.
+    """To a page, which says what was done, if that is a word of `rendering.DONE`.
 
     Args:
         kept: the rest of its query.
     """
-    query: dict[str, str | int | None] = {**(kept or {}), "done": done, "n": number}
+    told: dict[str, str | int | None] = {"done": done, "n": number} if done else {}
+    query: dict[str, str | int | None] = {**(kept or {}), **told}
     return RedirectResponse(visit.url(path, **query, undo=undo or None), 303)
