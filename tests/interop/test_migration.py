@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from resqpy import Resque
+from resqpy.engine.definition import define
 from resqpy.store.migrations import ALL, migrate, migrations
 from tests.engine.test_migrations_kill import RULE, idle, kill, runs, start, within
 from tests.support.foreign import NodeDriver, StartNode
+from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
+from tests.support.working import working
 
 SHARES = (0, 100, 5000, ALL, 0)
 
@@ -79,11 +83,13 @@ async def both(redis_url: str, redis: Any, start_node: StartNode) -> AsyncIterat
     ("jobs", "kills"),
     [(1000, 1), pytest.param(10_000, 12, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
 )
-async def test_there_and_back(both: Both, redis: Any, jobs: int, kills: int) -> None:
+async def test_there_and_back(
+    both: Both, redis: Any, tell: Callable[[str], None], jobs: int, kills: int
+) -> None:
     """0, 1, 50, 100 and 0 % are ours, while processes of both are killed -9: none is lost, none is on both sides,
     and what runs twice was cut off.
     """
-    found = await runs(redis)
+    found, shares = await runs(redis), []
     for phase, share in enumerate(SHARES):
         await migrate(both.resque.store, "echo", replace(RULE, share=share))
         numbers = range(phase * jobs, (phase + 1) * jobs)
@@ -101,8 +107,10 @@ async def test_there_and_back(both: Both, redis: Any, jobs: int, kills: int) -> 
         assert (ours & theirs, ours | theirs) == (set(), {*numbers})
         assert within(len(ours), jobs, share)
         assert counted.count("theirs") == len(theirs)
+        shares.append(f"{len(ours) / jobs:.2%}")
 
     again = [sum(each.values()) - len(each) for each in found.values()]
+    tell(f"{jobs:,} each: {', '.join(shares)} ours; {both.kills} kills of each; run twice: {again}")
     assert again[0] <= both.kills * 6
     assert again[1] <= both.kills
 
@@ -127,6 +135,46 @@ async def test_it_falls_back(both: Both, redis: Any) -> None:
     assert within(len(found["python"]), 500, RULE.share)
     assert {*found["node"]} >= {*range(500, 1500)}
     assert {each for side in found.values() for each in side.values()} == {1}
+
+
+async def test_a_retry_stays_where_it_was(
+    node: NodeDriver, start: StartScheduler, redis_url: str, redis: Any
+) -> None:
+    """Each job fails three times on its side, by the plugin Retry of either language; nobody else ever has it."""
+    options = {"retryLimit": 3, "retryDelay": 1000}
+    spec = {
+        "name": "job",
+        "perform": "fail",
+        "plugins": ["Retry"],
+        "pluginOptions": {"Retry": options},
+    }
+    await node.call("define", spec)
+    attempts = Counter[int]()
+
+    def fail(number: int) -> None:
+        attempts[number] += 1
+        raise ValueError
+
+    ours = define("job", fail, plugins=["Retry"], plugin_options={"Retry": options})
+    async with Resque(redis_url) as resque, working(redis_url, {"job": ours}, "mail", slots=5):
+        await migrate(resque.store, "job", replace(RULE, max_errors=ALL))
+        await start({"job": ours})
+        await node.call("worker.start", {"queues": ["mail.node"]})
+        await resque.enqueue_many([("mail", "job", [n]) for n in range(40)])
+        await wait_for(lambda: _failed(redis, 40), 60)
+        failed = await resque.failed(0, -1)
+        theirs = {e.args[0] for e in failed if e.queue == "mail.node"}
+        rule = (await migrations(resque.store))["job"]
+
+    assert {*attempts.values()} == {3}
+    assert {e.args[0] for e in failed if e.queue == "mail"} == {*attempts}
+    assert (theirs | {*attempts}, theirs & {*attempts}) == ({*range(40)}, set())
+    assert rule.count("ended") == rule.count("failed") == rule.count("ours") == 3 * len(attempts)
+    assert rule.count("theirs") == len(theirs)  # Node's retries come back to its own queue
+
+
+async def _failed(redis: Any, count: int) -> bool:
+    return bool(await redis.llen("resque:failed") >= count)
 
 
 async def _ran(redis: Any, count: int) -> bool:

@@ -20,7 +20,7 @@ local side_of, send_away, tally, note_end, tell_moves
 local CLASS_WITHIN = moving and 512 or 0
 
 local function begins(reply, beginning)
-  return type(reply) == 'string' and reply:sub(1, #beginning) == beginning
+  return reply == beginning or type(reply) == 'string' and reply:find(beginning, 1, true) == 1
 end
 
 do
