@@ -18,7 +18,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4221, 29),
     "cli": (6180, 51),
     "contrib": (903, 15),
-    "diagnosis": (2554, 13),
+    "diagnosis": (2556, 13),
     "embedded": (490, 6),
     "engine": (6914, 47),
     "framework": (8778, 54),
