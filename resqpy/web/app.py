@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.datastructures import MutableHeaders
@@ -15,6 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import (
     OutcomeUnknown,
     StoreError,
@@ -27,6 +30,7 @@ from resqpy.base.masking import Redaction
 from resqpy.diagnosis.browsing import FailedGroups, failed_groups
 from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.doctor import Diagnosis
+from resqpy.diagnosis.history import PERIODS, RunHistory, load
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.framework.api.api import now
@@ -36,6 +40,8 @@ from resqpy.framework.process.metrics import Installation
 from resqpy.framework.project.place import ProjectDirectory
 from resqpy.framework.project.registry import Registry
 from resqpy.framework.tasks.spec import TaskSpec
+from resqpy.store import history
+from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.api.areas import APIS
@@ -63,6 +69,8 @@ HEADERS = {
 }
 
 _CHECKED_S = _GROUPED_S = 30  # what takes long to read is kept so long
+_HOUR_S = 10
+_SAMPLE_AT_S = 20  # of a minute: a leader has done it by then
 
 # The first that has a path answers it.
 AREAS: list[Area] = [*APIS, PAGES]
@@ -156,6 +164,7 @@ class Console:
         live, installation: events for all who watch, and numbers for all who ask; once `open` has been called.
         problems: what `resqpy doctor` finds without long searches.
         groups: the failed jobs by task and exception.
+        hour: what ran in the last hour.
         pages: what many may watch at once.
         bulk: what is done with many failed jobs in the background.
     """
@@ -174,6 +183,8 @@ class Console:
         self.sessions: Sessions | None = None
         self.problems: Remembered[list[Problem]] = Remembered(self._problems, _CHECKED_S)
         self.groups: Remembered[FailedGroups] = Remembered(self._groups, _GROUPED_S)
+        self.hour: Remembered[RunHistory] = Remembered(self._hour, _HOUR_S)
+        self._sampling: OwnTask[None] | None = None
         self.pages = SharedPages()
         self.bulk = BulkRuns()
         self._routes = [
@@ -213,6 +224,10 @@ class Console:
                 self._resque.store.scripts = not self.options.read_only
                 self.live = LiveEvents(self._resque.store, self.pages.forget)
                 self.installation = Installation(self._resque.store)
+                if not self.options.read_only:
+                    self._sampling = own_task(
+                        self._sample(self._resque.store), "samples for the history"
+                    )
                 if self.options.authenticate is None:
                     vault: Vault = RedisVault(self._resque.store)
                     vault = MemoryVault() if self.options.read_only else vault
@@ -224,8 +239,24 @@ class Console:
     async def _groups(self) -> FailedGroups:
         return await failed_groups(self.resque)
 
+    async def _hour(self) -> RunHistory:
+        return await load(self.resque.store, PERIODS["1h"])
+
+    @staticmethod
+    async def _sample(store: Store) -> None:
+        """Note how long queues are, so that there is a history where no scheduler of resqpy leads."""
+        while True:
+            await asyncio.sleep(_until_sample_s())
+            with suppress(StoreError):
+                now_s = await store.time_us() // 1_000_000
+                if await history.claim_sample(store, now_s):
+                    await history.sample(store, now_s)
+
     async def close(self) -> None:
         """Close the connection; a later request opens it again."""
+        if self._sampling is not None:
+            self._sampling.end()
+        self.hour.close()
         self.problems.close()
         self.groups.close()
         await self.bulk.close()
@@ -312,6 +343,10 @@ class Console:
             found = rule(request)
             return await found if inspect.isawaitable(found) else found
         return None if self.sessions is None else await self.sessions.access(request)
+
+
+def _until_sample_s() -> float:
+    return 60 - (SYSTEM_CLOCK.now_ms() / 1000 - _SAMPLE_AT_S) % 60
 
 
 def _has_token(request: Request) -> bool:

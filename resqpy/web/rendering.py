@@ -19,6 +19,7 @@ from resqpy.diagnosis import texts
 from resqpy.web import trash
 from resqpy.web.access import ADMIN, ENQUEUE, OPERATE
 from resqpy.web.asking import Refusal, segment
+from resqpy.web.charts import span
 from resqpy.web.visit import Visit
 
 _FOLDER = Path(__file__).parent
@@ -38,11 +39,13 @@ MENU = (
     ("/schedules", "Schedules"),
     ("/tasks", "Tasks"),
     ("/workers", "Workers"),
+    ("/metrics", "Metrics"),
 )
 REFRESH_S = 10
+_LONGEST_NAME = 80
 OF_ONE_VISIT = ("done", "n", "undo", "refresh")  # parts of a query that only the frame shows
 _QUERY = (
-    "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag",
+    "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag", "period", "task",
 )  # fmt: skip
 
 
@@ -69,11 +72,22 @@ def _environment() -> Environment:
     made.filters["ago"] = _ago
     made.filters["utc"] = _utc
     made.filters["duration"] = texts.duration
+    made.filters["span"] = span
+    made.filters["share"] = _share
+    made.filters["shortened"] = _shortened
     return made
 
 
 def _number(value: int) -> str:
     return value.words if isinstance(value, NoList) else f"{value:,}"
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.1f} %" if not 0 < part < 0.0005 else "< 0.1 %"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def _ago(ms: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.store.connection.options import RedisOptions
+from resqpy.web import app
 from resqpy.web.access import Access
 from resqpy.web.app import Console, ConsoleOptions
 from tests.web.asking import ApiClient
@@ -25,14 +26,14 @@ class Browser(httpx2.AsyncClient):
             Redis behind the console's back.
     """
 
-    def __init__(self, app: Any, base: str = BASE, *, shares: bool = False, **more: Any) -> None:
+    def __init__(self, served: Any, base: str = BASE, *, shares: bool = False, **more: Any) -> None:
         super().__init__(
-            transport=httpx2.ASGITransport(app=app),
+            transport=httpx2.ASGITransport(app=served),
             base_url=base,
             headers={"sec-fetch-site": "same-origin"},
             **more,
         )
-        self._console = app if isinstance(app, Console) and not shares else None
+        self._console = served if isinstance(served, Console) and not shares else None
         self.event_hooks = {"request": [self._anew]}
 
     async def _anew(self, _request: httpx2.Request) -> None:
@@ -49,6 +50,12 @@ class Browser(httpx2.AsyncClient):
 
 
 MakeConsole = Callable[..., Console]
+
+
+@pytest.fixture(autouse=True)
+def _no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console notes once a minute how long queues are: not while a test looks at what is there."""
+    monkeypatch.setattr(app, "_until_sample_s", lambda: 3600.0)
 
 
 @pytest.fixture

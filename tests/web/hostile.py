@@ -63,6 +63,7 @@ async def fill(redis: Redis) -> None:
             "resque:resqpy:task:t" + str(number), mapping={"type": text, "payload": text}
         )
         await redis.zadd("resque:resqpy:tasks:by:created", {f"t{number}": number, text: number})
+        await history(redis, text)
         await redis.xadd(
             "resque:resqpy:audit",
             dict.fromkeys(("who", "role", "by", "address", "verb", "what", "more"), text),
@@ -91,16 +92,31 @@ async def fill(redis: Redis) -> None:
     await redis.hset("resque:persistent_schedules", "no json", NO_JSON)
 
 
+async def history(redis: Redis, text: str) -> None:
+    """What ran under a name, in the slots of now and of a minute ago; and a mark."""
+    seconds, _ = await redis.time()
+    for kind in ("tasks", "queues", "sample"):
+        for grain, step in (("1m", 60), ("10m", 600), ("1h", 3600)):
+            for at in (seconds - 60, seconds):
+                key = f"resque:resqpy:history:{kind}:{grain}:{at - at % step}"
+                await redis.hset(
+                    key, mapping={text: "5,2,1,1,900,1,9,1,3,1", "": "9,9", "half": text}
+                )
+    await redis.xadd("resque:resqpy:history:marks", {"text": text, "by": text})
+
+
 # What our templates have.
 TAGS = """
     html head meta title link body a header div nav span form button main p footer h1 h2 dl dt dd small section ul
     ol li strong script table thead tbody tr th td time code br pre input label select option
     textarea fieldset legend progress
+    figure figcaption svg path rect details summary
 """
 ATTRIBUTES = """
     lang charset name content rel type href class id aria-label aria-current method action data-label datetime
     title value for role placeholder colspan autofocus autocomplete required inputmode maxlength
     selected id src defer data-events data-live aria-invalid aria-describedby rows checked max
+    viewbox preserveaspectratio d x y width height
 """
 
 

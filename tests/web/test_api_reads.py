@@ -57,7 +57,7 @@ def failed(number: int) -> str:
 
 READS = (
     "/health", "/overview", "/queues", "/queues/mail", "/queues/mail/jobs", "/failed", "/failed/groups",
-    "/delayed", "/schedules", "/workers",
+    "/delayed", "/schedules", "/workers", "/history", "/history?period=30d",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ PAGES = (
     "/schedules",
     "/tasks",
     "/workers",
+    "/metrics",
     "/audit",
 )
 pytestmark = [

@@ -44,7 +44,16 @@ async def test_nothing_breaks_out(make_console: MakeConsole, redis: Redis, role:
     async with Browser(console) as browser:
         seen = await crawl(browser)
 
-    assert {"/", "/queues", "/failed", "/delayed", "/schedules", "/tasks", "/workers"} <= set(seen)
+    assert {
+        "/",
+        "/queues",
+        "/failed",
+        "/delayed",
+        "/schedules",
+        "/tasks",
+        "/workers",
+        "/metrics",
+    } <= set(seen)
     assert len(seen) > 60
     assert await hostile.dump(redis) == before
     for path, text in seen.items():

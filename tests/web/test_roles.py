@@ -55,6 +55,7 @@ TABLE = {
     "POST /workers/resume": OPERATOR,
     "POST /workers/{id}/remove": OPERATOR,
     "POST /workers/{id}/cancel": OPERATOR,
+    "GET /metrics": VIEWER,
     "GET /audit": ADMIN,
 }
 FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}": "x", "{verb}": "cancel",

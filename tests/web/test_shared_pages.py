@@ -11,8 +11,10 @@ import pytest
 from redis.asyncio import Redis
 from starlette.requests import Request
 
+from resqpy.web import remembering
 from resqpy.web.access import Access
 from resqpy.web.app import Console
+from tests.support.clocks import SteppedClock
 from tests.support.waiting import wait_for
 from tests.web.conftest import Browser, MakeConsole
 
@@ -37,8 +39,9 @@ async def viewers(console: Console, number: int) -> AsyncIterator[list[Browser]]
 
 
 @pytest.fixture
-def shown(make_console: MakeConsole) -> Console:
-    """A console for people of any role."""
+def shown(make_console: MakeConsole, monkeypatch: pytest.MonkeyPatch) -> Console:
+    """A console for people of any role; however slow the test is, nothing is over by itself."""
+    monkeypatch.setattr(remembering, "SYSTEM_CLOCK", SteppedClock())
     return make_console(authenticate=by_header)
 
 
@@ -73,6 +76,7 @@ async def commands(redis: Redis) -> int:
         "/schedules",
         "/tasks",
         "/workers",
+        "/metrics?period=8h",
     ],
 )
 async def test_fifty_viewers_cost_redis_what_one_does(

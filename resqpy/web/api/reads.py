@@ -21,6 +21,7 @@ from resqpy.diagnosis.browsing import (
     is_queue,
     queue_page,
 )
+from resqpy.diagnosis.history import PERIODS, load
 from resqpy.diagnosis.queues import ages
 from resqpy.diagnosis.workers import (
     all_workers,
@@ -397,6 +398,26 @@ async def _workers(call: Call) -> Any:
     return {"data": shown, "next": more}
 
 
+async def _history(call: Call) -> Any:
+    found = await load(
+        call.parts.resque.store, PERIODS[call.values["period"]], call.values.get("task")
+    )
+    others = found.others
+    return {
+        "total": found.total.as_json("run"),
+        "tasks": [{"task": name, **each.as_json("run")} for name, each in found.tasks.items()],
+        "queues": [
+            {"queue": name, **each.as_json("wait"), "longest": found.longest.get(name)}
+            for name, each in found.queues.items()
+        ],
+        "points": [each.as_json() for each in found.points],
+        "others": None if others is None else {"succeeded": others[0], "failed": others[1]},
+        "marks": [
+            {"at": texts.iso(each.at_ms), "text": each.text, "by": each.by} for each in found.marks
+        ],
+    }
+
+
 async def _audit(call: Call) -> Any:
     before = ""
     if "cursor" in call.values:
@@ -430,6 +451,13 @@ FROM = Parameter(
     "from", {"type": "integer", "minimum": 0, "maximum": 10**11}, "From this second on."
 )
 
+PERIOD = Parameter(
+    "period", {"type": "string", "enum": [*PERIODS], "default": "1h"}, "How far it goes back."
+)
+TASK_NAME = Parameter(
+    "task", {"type": "string", "minLength": 1, "maxLength": 600}, "Only this task; no queues then."
+)
+
 READS = [
     _get("/health", "Whether Redis answers, and whether somebody leads.", _health),
     _get("/overview", "The installation in a few numbers.", _overview),
@@ -451,6 +479,8 @@ READS = [
     _get("/schedules", "Periodic tasks and schedules, Ruby's too.", _schedules, answer=paged(_ITEM)),
     _get("/workers", "The workers of all languages.", _workers, *_PAGES, answer=paged(_ITEM),
          problems=("wrong-cursor",)),
+    _get("/history", "What ran, by task, by queue and over the time, how long it ran and waited, and marks. "
+         "`others` is what workers of other programs did, by Resque's own counters.", _history, PERIOD, TASK_NAME),
     ApiEndpoint("GET", "/audit", ("admin",), "Who changed what, the newest first.", _audit, _PAGES,
                 answer=paged(_ITEM), problems=("wrong-cursor",)),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from resqpy.web.pages import (
     delayed,
     enqueueing,
     failed,
+    metrics,
     overview,
     queues,
     schedules,
@@ -24,6 +25,7 @@ from resqpy.web.visit import Area, Endpoint, Handler, Visit
 
 _PASSING = (502, 503, 504)  # troubles of Redis
 _SHARED_S = 2.0
+_HISTORY_S = 10.0  # as often as processes write it
 
 
 def refused(visit: Visit, refusal: Refusal) -> Response:
@@ -100,6 +102,7 @@ PAGES = Area(
         _change("/workers/resume", queues.resume_all),
         _change("/workers/{id}/remove", workers.clean_worker),
         _change("/workers/{id}/cancel", workers.cancel_job),
+        _watched("/metrics", metrics.metrics_page, _HISTORY_S),
         Endpoint("/audit", auditing.audit_page, scope=ADMIN),
     ],
     refused,

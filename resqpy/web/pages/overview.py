@@ -10,14 +10,19 @@ from starlette.responses import PlainTextResponse, Response
 
 from resqpy.diagnosis.browsing import AllQueues, SeenQueue, queues_page
 from resqpy.diagnosis.checks import Problem
+from resqpy.diagnosis.history import PERIODS, RunHistory, RunStats
 from resqpy.diagnosis.queues import ages
 from resqpy.diagnosis.workers import all_workers
 from resqpy.store import overview
+from resqpy.store.history import HistoryMark
 from resqpy.store.leader import led, standing
+from resqpy.web import charts
 from resqpy.web.rendering import page
 from resqpy.web.visit import Visit
 
 _QUEUES = 10
+_WORST = 5
+_MINUTE_MS = 60_000
 _PATIENCE_S = 0.5  # for the checks, which are made in the background
 
 
@@ -30,6 +35,9 @@ class OverviewView:
         silent: workers without a recent heartbeat.
         leader: who leads; "": nobody.
         problems: what `resqpy doctor` finds without scans; None: not known yet.
+        ran: the runs of the last hour; None: nothing ran.
+        ends, places: what stands below it, and its marks.
+        worst: the tasks that failed most in that time.
     """
 
     waiting: int
@@ -46,6 +54,10 @@ class OverviewView:
     leader: str
     idle: str
     problems: Sequence[Problem] | None
+    ran: charts.Chart | None
+    ends: Sequence[str]
+    places: Sequence[tuple[float, HistoryMark]]
+    worst: Sequence[tuple[str, RunStats]]
 
 
 async def healthz(_visit: Visit) -> Response:
@@ -56,6 +68,7 @@ async def healthz(_visit: Visit) -> Response:
 async def overview_page(visit: Visit) -> Response:
     """A few numbers, the longest queues, and what is wrong."""
     resque = visit.resque
+    hour = await visit.console.hour.get()
     numbers, locks, workers, seen, limits, problems = await asyncio.gather(
         overview.count(resque.store, {}),
         standing(resque.store, visit.console.options.leader.ruby_lock_prefix),
@@ -85,6 +98,15 @@ async def overview_page(visit: Visit) -> Response:
             paused=numbers.paused,
             leader=", ".join(leaders),
             idle="" if leaders else led(locks).idle,
+            ran=charts.runs(hour.points, PERIODS["1h"].step) if hour and hour.total.runs else None,
+            ends=charts.ends(hour, _MINUTE_MS) if hour else (),
+            places=charts.mark_places(hour, _MINUTE_MS) if hour else (),
+            worst=_worst(hour) if hour else (),
             problems=problems and sorted(problems, key=lambda each: not each.grave),
         ),
     )
+
+
+def _worst(hour: RunHistory) -> list[tuple[str, RunStats]]:
+    failing = [pair for pair in hour.tasks.items() if pair[1].failed]
+    return sorted(failing, key=lambda pair: -pair[1].failed)[:_WORST]

@@ -1,0 +1,99 @@
+"""What ran, how long it took and how long it waited: of an hour up to a month."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from resqpy.base.history import new_record
+from resqpy.base.imports import near_match
+from resqpy.diagnosis.history import PERIODS, Point, RunHistory, RunStats, load
+from resqpy.store.history import HistoryMark
+from resqpy.web import charts
+from resqpy.web.asking import Refusal
+from resqpy.web.pages.parts import text_in
+from resqpy.web.rendering import page
+from resqpy.web.views import cut
+from resqpy.web.visit import Visit
+
+_ROWS = 100
+_MARKS = 20
+_READ_ONLY = "this console is read-only, and no scheduler of resqpy leads."
+_NOT_YET = "they are taken once a minute by the scheduler of resqpy that leads, or by a console."
+
+
+@dataclass(frozen=True)
+class MetricsView:
+    """What is shown of a period.
+
+    Attributes:
+        tasks: the names and numbers of those that ran most.
+        more_tasks: how many others ran.
+        queues: each with how many jobs waited at most; None: nobody has looked.
+        others: what other programs did; None: not known.
+        places: where the marks stand in the charts.
+        ends: what stands below the charts.
+    """
+
+    empty: bool
+    total: RunStats
+    tasks: Sequence[tuple[str, RunStats]]
+    more_tasks: int
+    queues: Sequence[tuple[str, RunStats, int | None]]
+    others: tuple[int, int] | None
+    points: Sequence[Point]
+    charts: Sequence[charts.Chart]
+    places: Sequence[tuple[float, HistoryMark]]
+    marks: Sequence[HistoryMark]
+    ends: Sequence[str]
+
+
+async def metrics_page(visit: Visit) -> Response:
+    """The charts and tables of a period, of all tasks or of one."""
+    period, task = visit.request.query_params.get("period", "1h"), text_in(visit, "task")
+    if period not in PERIODS:
+        near = near_match(period, PERIODS)
+        raise Refusal(
+            400,
+            "There is no such period",
+            f"{period[:60]!r} is none of {', '.join(PERIODS)}{near}.",
+        )
+    found = await load(visit.resque.store, PERIODS[period], task or None)
+    unsampled = _READ_ONLY if visit.console.options.read_only else _NOT_YET
+    return page(
+        visit, "metrics", view=_view(found, period), period=period, periods=PERIODS, task=task,
+        unsampled=unsampled,
+    )  # fmt: skip
+
+
+def _view(found: RunHistory, period: str) -> MetricsView:
+    point_ms = PERIODS[period].point_s * 1000
+    queues = [(name, each, found.longest.get(name)) for name, each in found.queues.items()]
+    idle = [
+        (name, RunStats(new_record()), most)
+        for name, most in found.longest.items()
+        if name not in found.queues
+    ]
+    idle.sort(key=lambda each: -(each[2] or 0))
+    waited = any(each.waiting for each in found.points)
+    return MetricsView(
+        empty=not (found.total.runs or found.total.retried or found.total.lost or waited),
+        total=found.total,
+        tasks=[*found.tasks.items()][:_ROWS],
+        more_tasks=max(0, len(found.tasks) - _ROWS),
+        queues=[*queues, *idle][:_ROWS],
+        others=found.others,
+        points=found.points,
+        charts=[
+            charts.runs(found.points, PERIODS[period].step),
+            charts.run_times(found.points),
+            *([charts.waiting(found.points)] if waited else []),
+        ],
+        places=charts.mark_places(found, point_ms),
+        marks=[
+            HistoryMark(each.at_ms, cut(each.text, 80), each.by) for each in found.marks[-_MARKS:]
+        ],
+        ends=charts.ends(found, point_ms),
+    )
