@@ -28,6 +28,7 @@ from resqpy.engine.worker.pool import Pool
 from resqpy.store import queues, workers
 from resqpy.store.connection.client import RedisClock, Store
 from resqpy.store.connection.options import RedisOptions
+from resqpy.store.migrations import ALL, Migration, migrate
 from tests.support.exchange_proxy import ExchangeProxy
 from tests.support.proxy import Proxy
 
@@ -57,6 +58,7 @@ class Progress:
     Attributes:
         disturbed: a plain job may run twice by now: its process was killed, or taken for dead.
         limit: of the jobs.
+        shared: half of the jobs go to another language.
         now, most: how many run, and have run at once.
     """
 
@@ -69,6 +71,7 @@ class Progress:
     alive: list[MultiWorker] = field(default_factory=list)
     disturbed: bool = False
     limit: list[Limit | Rate] = field(default_factory=list)
+    shared: bool = False
     now: int = 0
     most: int = 0
 
@@ -209,6 +212,9 @@ class Progress:
             ]
             await client.sadd(self.key("queues"), "q")
             await client.rpush(self.key("queue", "q"), *jobs)
+        if self.shared:
+            for name in ("note", "once"):
+                await migrate(self.store, name, Migration("q", "ruby", ALL // 2, 100, ALL, 0))
         await self.start()
         for _ in range(14):
             await asyncio.sleep(self.random.random() * 0.06)
@@ -240,12 +246,17 @@ class Progress:
         client: Any
         async with Redis.from_url(self.direct) as client:
             left = await client.lrange(self.key("queue", "q"), 0, -1)
+            sent = await client.lrange(self.key("queue", "q.ruby"), 0, -1)
             failed = await client.lrange(self.key("failed"), 0, -1)
             keys = {key.decode() for key in await client.keys(f"{self.namespace}:*")}
         kept = {json.loads(raw)["args"][0] for raw in left}
         kept |= {json.loads(raw)["payload"]["args"][0] for raw in failed}
+        theirs = Counter(json.loads(raw)["args"][0] for raw in sent)
+        both_sides = [n for n in theirs if self.begun[n] or n in kept or theirs[n] > 1]
+        kept |= {*theirs}
         gone = [n for n in range(JOBS) if not self.ran[n] and n not in kept]
         found = [f"lost {n}" for n in gone if n % 5 or not self.begun[n]]
+        found += [f"on both sides {n}" for n in both_sides]
         found += [f"at most once, twice: {n}" for n in range(0, JOBS, 5) if self.begun[n] > 1]
         if self.limit and not self.disturbed and self.most > MOST:
             found.append(f"{self.most} at once")
@@ -253,7 +264,7 @@ class Progress:
             found += [f"twice {n}" for n in self.ran if self.ran[n] > 1]
         usual = ("queue", "failed", "stat:", "resqpy:leader", "resqpy:searched", "resqpy:rescue",
                  "resqpy:junk", "resqpy:limits:looked", "resqpy:limits:used",
-                 "resqpy:limits:wakes")  # fmt: skip
+                 "resqpy:limits:wakes", "resqpy:limits:migration")  # fmt: skip
         beginnings = tuple(self.key(each) for each in usual)
         keys.discard(self.key("resqpy:limits"))
         found += [f"left {key}" for key in keys if not key.startswith(beginnings)]
@@ -278,12 +289,14 @@ async def abandon(worker: MultiWorker) -> None:
     await worker.store.close()
 
 
-async def walks(url: str, seeds: range, limit: Sequence[Limit | Rate] = ()) -> dict[int, Any]:
+async def walks(
+    url: str, seeds: range, limit: Sequence[Limit | Rate] = (), *, shared: bool = False
+) -> dict[int, Any]:
     """Several at once; those in which something went wrong."""
 
     async def one(seed: int) -> tuple[list[str], Progress, list[str]]:
         async with ExchangeProxy(url, seed) as proxy:
-            walk = Progress(proxy.url, url, seed, 1, limit=[*limit])
+            walk = Progress(proxy.url, url, seed, 1, limit=[*limit], shared=shared)
             await walk.run(proxy)
             await proxy.settled()
             return await walk.problems(), walk, proxy.done
@@ -323,6 +336,16 @@ async def test_nothing_is_lost_by_limits(
     monkeypatch.setattr(Pool, "most_in_flight", part % 3 + 1)
 
     assert await walks(redis_url, part_of(TOGETHER, part), LIMITS[part % 2]) == {}
+
+
+@pytest.mark.parametrize("part", range(130, 134))
+async def test_nothing_is_lost_between_languages(
+    redis_url: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the jobs go to the other side, once each, and none of them runs here; also with limits."""
+    monkeypatch.setattr(Pool, "most_in_flight", part % 3 + 1)
+
+    assert await walks(redis_url, part_of(TOGETHER, part), LIMITS[0][: part % 2], shared=True) == {}
 
 
 @pytest.mark.full

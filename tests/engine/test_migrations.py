@@ -220,6 +220,27 @@ async def test_what_is_counted(desk: Desk, redis: Any) -> None:
     assert {*after.counts} == {"since"}
 
 
+@pytest.mark.parametrize(
+    "job",
+    [
+        '{"class":"C","args":[1]}',
+        '{"class": "C", "queue": "q", "args": [1]}',
+        '{\n"class" : "C","args":[]}',
+        rails({"job_class": "C", "job_id": "1", "arguments": []}),
+    ],
+)
+async def test_runs_are_counted_however_their_jobs_are_spelled(
+    desk: Desk, redis: Any, job: str
+) -> None:
+    """With the class first, as everybody writes it."""
+    await migrate(desk.store, "C", replace(RULE, share=ALL))
+    await put(redis, job.encode())
+    assert await everything(desk, counts="f") == [job.encode()]
+
+    found = (await migrations(desk.store))["C"]
+    assert (found.count("ours"), found.count("ended"), found.count("failed")) == (1, 1, 1)
+
+
 async def test_it_falls_back_when_too_many_fail(desk: Desk, redis: Any) -> None:
     """As soon as it is certain for so many ends; what comes then is theirs, and somebody is told once."""
     await migrate(desk.store, "C", replace(RULE, share=ALL))

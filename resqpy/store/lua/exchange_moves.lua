@@ -107,10 +107,10 @@ do
   end
 
   function note_end(record, counts)
-    local queue, _, last = record:match('^{"queue":"([^"\\]*)"'), record:find(',"payload":{"class":"', 1, true)
-    if counts == '-' or not queue or not last then return end
-    local class = class_of(record:sub(last - 9))
-    local rule = class and rule_of(class, queue)
+    local queue = record:match('^{"queue":"([^"\\]*)"')
+    local class = record:match(',"payload":{%s*"class"%s*:%s*"([^"\\]*)"')
+    if class and class:find('::JobWrapper$') then class = record:match('"job_class"%s*:%s*"([^"\\]*)"') end
+    local rule = counts ~= '-' and queue and class and rule_of(class, queue)
     if not rule then return end
     tally(rule, 'ended', 1)
     tally(rule, 'failed', counts == 'f' and 1 or 0)
