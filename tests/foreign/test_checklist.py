@@ -1,4 +1,4 @@
-"""The page about the wire names a test for each row of its checklist and each trap: they exist."""
+"""The pages about the wire and the other languages name a test for each row: they exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/wire.md").read_text()
-REFERENCES = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
+LANGUAGES = (ROOT / "docs/reference/languages.md").read_text()
+REFERENCES = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE + LANGUAGES)))
+THINGS = (
+    "run a job", "list what failed, retry it, remove it", "promote a delayed job",
+    "find and delete a waiting job", "find and delete a delayed job", "show workers, and what they run",
+    "put right what a killed worker left", "obey locks", "fire schedules",
+)  # fmt: skip
 
 
 def rows(heading: str) -> list[str]:
@@ -34,3 +40,14 @@ def test_the_named_tests_exist(path: str, name: str) -> None:
     """A test that is named on the page is in its file."""
     text = (ROOT / path).read_text()
     assert not name or re.search(rf"def {name}\(", text)
+
+
+@pytest.mark.parametrize("language", ["Ruby", "Node", "PHP"])
+def test_each_language_has_all_things_in_both_directions(language: str) -> None:
+    """What it can't do is said in as many words."""
+    section = re.split(rf"\n## {language}: [^\n]*\n", LANGUAGES)[1].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")][2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+
+    assert tuple(row[0] for row in cells) == THINGS
+    assert [row for row in cells if len(row) != 3 or not all(row)] == []

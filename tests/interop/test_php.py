@@ -73,3 +73,48 @@ async def test_php_sees_our_workers(php: PhpProgram, redis_url: str) -> None:
             assert sorted(found) == sorted(await resque.workers())
     assert len(found) == 2
     del work
+
+
+async def test_a_job_that_we_delayed_is_promoted_by_php(
+    php: PhpProgram, redis_url: str, redis: Any
+) -> None:
+    """It gets an id of PHP's then; its arguments are the same."""
+    async with Resque(redis_url) as resque:
+        await resque.enqueue_in(1, "interop", "Echoed", [{"n": 1}])
+        await wait_for(lambda: _promoted(php, redis))
+        assert await resque.all_delayed() == {}
+    await php.call("work", ["interop"])
+    [ran] = await redis.lrange("interop:ran", 0, -1)
+    assert json.loads(ran)["args"] == {"n": 1}
+
+
+async def _promoted(php: PhpProgram, redis: Any) -> int:
+    await php.call("promote")
+    return int(await redis.llen("resque:queue:interop"))
+
+
+async def test_each_deletes_what_the_other_enqueued(php: PhpProgram, redis_url: str) -> None:
+    """By arguments and by class."""
+    async with Resque(redis_url) as resque:
+        for n in (1, 1, 2):
+            await php.call("enqueue", "interop", "Echoed", {"n": n})
+        assert await resque.delete("interop", "Echoed", [{"n": 1}]) == 2
+        assert await resque.del_by_function("interop", "Echoed") == 1
+
+        await resque.enqueue_many([("interop", "Echoed", [{"n": n}]) for n in (1, 1, 2)])
+        assert await php.call("dequeue", "interop", {"Echoed": {"n": 1}}) == 2
+        assert await php.call("dequeue", "interop", ["Echoed"]) == 1
+        assert await resque.length("interop") == 0
+
+
+async def test_each_deletes_what_the_other_delayed(php: PhpProgram, redis_url: str) -> None:
+    """We find PHP's without an index; PHP goes by the bytes that it would write, in another order than Node."""
+    later_s = 3_000_000_000
+    async with Resque(redis_url) as resque:
+        await php.call("enqueue_at", later_s, "interop", "Echoed", {"n": 1})
+        assert await resque.scheduled_at("interop", "Echoed", [{"n": 1}]) == [later_s * 1000]
+        assert await resque.del_delayed("interop", "Echoed", [{"n": 1}]) == [later_s * 1000]
+
+        await resque.enqueue_at(later_s * 1000, "interop", "Echoed", [{"n": 1}])
+        removed = await php.call("remove_delayed", "interop", "Echoed", {"n": 1})
+        assert (removed, len(await resque.all_delayed())) == (0, 1)

@@ -66,6 +66,12 @@ $operations = array(
     'enqueue_at' => function ($at, $queue, $class, $args = array()) {
         return ResqueScheduler::enqueueAt($at, $queue, $class, $args);
     },
+    'remove_delayed' => function ($queue, $class, $args = array()) {
+        return ResqueScheduler::removeDelayed($queue, $class, $args);
+    },
+    'promote' => function () {
+        (new ResqueScheduler_Worker())->handleDelayedItems();
+    },
     'work' => 'work',
     'size' => array('Resque', 'size'),
     'queues' => array('Resque', 'queues'),
