@@ -389,7 +389,7 @@ class Keys:
 
     def web(self, kind: str, digest: str) -> str:
         """A `session` of the console, a one-time `link`, or a `request` that may be repeated, by a SHA-256: JSON;
-        a bulk `run`: a hash, and the `latest` of the `runs`: a list. They expire.
+        a bulk `run`: a hash, the `latest` `runs`: a list. They expire. What is `known` of a kind: a sorted set.
         """
         return self.own("web", kind, digest)
 

@@ -163,7 +163,9 @@ class BulkRuns:
     ) -> tuple[str, OwnTask[None]]:
         """Begin a run; returns its id, and what works on it."""
         store, run_id, runner = visit.resque.store, trash.new_id(), trash.new_id()
-        now_ms = await store.time_us() // 1000
+        runs = store.keys.web("runs", "latest")
+        time, known = await store.look([("TIME",), ("LLEN", runs)])
+        now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         undo = trash.new_id() if verb == "remove" and expected <= trash.MOST else ""
         chosen = {name: wanted[name] for name in FILTERS if wanted.get(name)}
         fields: dict[str, Any] = {
@@ -181,9 +183,9 @@ class BulkRuns:
             [
                 ("HSET", key, *words),
                 ("EXPIRE", key, trash.KEPT_S),
-                ("LPUSH", store.keys.web("runs", "latest"), run_id),
-                ("LTRIM", store.keys.web("runs", "latest"), 0, _LISTED - 1),
-                ("EXPIRE", store.keys.web("runs", "latest"), trash.KEPT_S),
+                ("LPUSH", runs, run_id),
+                *[("RPOP", runs)] * max(0, known + 1 - _LISTED),
+                ("EXPIRE", runs, trash.KEPT_S),
                 tuple(told),
             ]
         )

@@ -14,12 +14,15 @@ from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
 from resqpy.store import delayed, failures, queues
+from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item
 from resqpy.tracked.errors import TaskChanged, TaskStateError, UnknownTaskId
-from resqpy.web import trash
+from resqpy.web import tokens, trash
 from resqpy.web.asking import Refusal
 from resqpy.web.audit import note, note_of
 from resqpy.web.jobs import WantedJob, enqueue_wanted
+from resqpy.web.signin import remove_user
+from resqpy.web.vault import LINK, SESSION
 from resqpy.web.visit import Visit
 
 T = TypeVar("T")
@@ -196,6 +199,33 @@ async def remove_delayed(visit: Visit, second: int, item: Item) -> bool:
 
 def _stays(why: str) -> Refusal:
     return Refusal(409, "This job stays where it is", f"{why[:1].upper()}{why[1:]}.")
+
+
+# -- who has access --
+
+
+async def revoke_access(visit: Visit, kind: str, named: str) -> bool:
+    """Take access away: `sessions` and `links` by their digest, `tokens`, `users`; False if there is none.
+
+    Raises:
+        Refusal: there is no such kind.
+    """
+    store, sessions = visit.resque.store, visit.console.sessions
+    of = {"sessions": SESSION, "links": LINK}
+    if kind == "tokens":
+        [what] = [each.name for each in await tokens.every(store) if each.digest == named] or [""]
+        return await audited(visit, "revoke", f"token {what}", partial(_revoked, store, named))
+    if sessions is None or kind not in (*of, "users"):
+        raise Refusal(404, "There is no such page")
+    if kind == "users":
+        return await audited(visit, "remove", f"user {named}", partial(remove_user, store, named))
+    found = [each.note for each in await sessions.every(of[kind]) if each.digest == named]
+    what = f"{of[kind]} of {found[0].get('who')}" if found else of[kind]
+    return await audited(visit, "revoke", what, partial(sessions.revoke, of[kind], named))
+
+
+async def _revoked(store: Store, digest: str) -> bool:
+    return bool(await tokens.revoke(store, digest))
 
 
 # -- schedules and tracked tasks --

@@ -160,7 +160,7 @@ def _frame(visit: Visit) -> Mapping[str, Any]:
     return {
         "url": visit.url,
         "who": visit.access,
-        "menu": [*MENU, ("/audit", "Audit")] if may(ADMIN) else MENU,
+        "menu": [*MENU, ("/audit", "Audit"), ("/access", "Access")] if may(ADMIN) else MENU,
         "may_operate": may(OPERATE) and not options.read_only,
         "may_enqueue": may(ENQUEUE) and not options.read_only,
         "may_admin": may(ADMIN) and not options.read_only,
@@ -195,6 +195,7 @@ DONE = {
     "going_on": ("It goes on",) * 2,
     "ended": ("It had ended already, or somebody else works on it",) * 2,
     "deleted": ("The queue was deleted, with 1 job", "The queue was deleted, with {:,} jobs"),
+    "revoked": ("It gives no access any more",) * 2,
     "cleaned": ("The worker was removed", "The worker was removed"),
 }
 

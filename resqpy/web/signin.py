@@ -26,7 +26,7 @@ from resqpy.store.connection.client import Store
 from resqpy.store.queues import decode_name
 from resqpy.web.access import ROLES, Access
 from resqpy.web.asking import Refusal
-from resqpy.web.vault import LINK, SESSION, Note, Vault, new_secret
+from resqpy.web.vault import LINK, SESSION, Kept, Note, Vault, digest_of, new_secret
 
 LINK_S = 600
 SESSION_S = 12 * 3600  # from the last request
@@ -59,7 +59,8 @@ class Sessions:
         """
         access = Access(who or role, role)
         code = new_secret()
-        await self._vault.put(LINK, code, {"who": access.who, "role": access.role}, LINK_S)
+        note = {"who": access.who, "role": access.role}
+        await self._vault.put(LINK, digest_of(code), note, LINK_S)
         return code
 
     # -- beginning and end --
@@ -71,14 +72,14 @@ class Sessions:
             Refusal: it is spent, has expired, or was never made.
         """
         with self._attempt(request):
-            note = await self._vault.take(LINK, code)
+            note = await self._vault.take(LINK, digest_of(code))
             if note is None:
                 raise Refusal(
                     403,
                     "This link does not work any more",
                     "It works once, for ten minutes. Make another: resqpy web link",
                 )
-            return await self._begin(note)
+            return await self._begin(request, note)
 
     async def by_password(self, request: Request, who: str, password: str) -> str:
         """Begin a session of a user; its secret.
@@ -95,17 +96,17 @@ class Sessions:
                 raise Refusal(
                     403, "Name or password is wrong", "Try again, or ask who runs resqpy."
                 )
-            return await self._begin({"who": who, "user": _salt_of(kept)})
+            return await self._begin(request, {"who": who, "user": _salt_of(kept)})
 
-    async def _begin(self, note: Note) -> str:
-        secret = new_secret()
-        await self._vault.put(SESSION, secret, note, SESSION_S)
+    async def _begin(self, request: Request, note: Note) -> str:
+        secret, known = new_secret(), {**note, "address": address_of(request)}
+        await self._vault.put(SESSION, digest_of(secret), known, SESSION_S)
         return secret
 
     async def access(self, request: Request) -> Access | None:
         """Who sends a request; None: nobody known."""
-        secret = request.cookies.get(cookie_name(request))
-        note = await self._vault.find(SESSION, secret, SESSION_S) if secret else None
+        digest = self.of(request)
+        note = await self._vault.find(SESSION, digest, SESSION_S) if digest else None
         if note is None:
             return None
         if "user" not in note:
@@ -119,8 +120,24 @@ class Sessions:
 
     async def end(self, request: Request) -> None:
         """End the session of a request."""
-        if secret := request.cookies.get(cookie_name(request)):
-            await self._vault.drop(SESSION, secret)
+        if digest := self.of(request):
+            await self._vault.take(SESSION, digest)
+
+    @staticmethod
+    def of(request: Request) -> str:
+        """The digest of the session of a request; "": it has none."""
+        secret = request.cookies.get(cookie_name(request))
+        return digest_of(secret) if secret else ""
+
+    # -- who has access --
+
+    async def every(self, kind: str) -> list[Kept]:
+        """All links or sessions, the newest first."""
+        return await self._vault.every(kind)
+
+    async def revoke(self, kind: str, digest: str) -> bool:
+        """End a link or a session; False if there is none."""
+        return await self._vault.take(kind, digest) is not None
 
     # -- who guesses --
 
@@ -180,10 +197,15 @@ def keep_cookie(request: Request, response: Response, secret: str) -> None:
 
 async def users(store: Store) -> dict[str, str]:
     """The users and their roles."""
-    fields = await store.call("HGETALL", store.keys.web_users)
+    return {name: note["role"] for name, note in (await user_notes(store)).items()}
+
+
+async def user_notes(store: Store) -> dict[str, Mapping[str, Any]]:
+    """The users by name: `role`, `password` as a digest, and when they were `made` (ms), where that is known."""
+    [fields] = await store.look([("HGETALL", store.keys.web_users)])
     pairs = zip(fields[::2], fields[1::2], strict=True)
     notes = {decode_name(name): _note(raw) for name, raw in pairs}
-    return {name: note["role"] for name, note in sorted(notes.items()) if note is not None}
+    return {name: note for name, note in sorted(notes.items()) if note is not None}
 
 
 async def user(store: Store, who: str) -> Mapping[str, Any] | None:
@@ -212,7 +234,8 @@ async def keep_user(store: Store, who: str, role: str, password: str) -> bool:
     kept = str(before.get("password", "")) if before else ""
     if not _is_password(password, kept):  # with the same one, sessions go on
         kept = _kept(password, secrets.token_bytes(16))
-    text = codec.encode_text({"role": role, "password": kept})
+    made = before.get("made") if before else await store.time_us() // 1000
+    text = codec.encode_text({"role": role, "password": kept, "made": made})
     return bool(await store.call("HSET", store.keys.web_users, who, text))
 
 

@@ -124,8 +124,12 @@ async def create(
     return secret, token
 
 
-async def every(store: Store) -> list[AccessToken]:
-    """All tokens, by name; those that have expired are removed."""
+async def every(store: Store, *, tidy: bool = True) -> list[AccessToken]:
+    """All valid tokens, by name.
+
+    Args:
+        tidy: remove those that have expired.
+    """
     keys = store.keys
     flat, used, now = await store.look(
         [("HGETALL", keys.web_tokens), ("HGETALL", keys.web_tokens_used), ("TIME",)]
@@ -135,7 +139,7 @@ async def every(store: Store) -> list[AccessToken]:
     read = [_token(digest, raw, uses.get(digest)) for digest, raw in pairs]
     found = [each for each in read if each is not None]
     expired = [each for each in found if _is_over(each, _ms(now))]
-    if expired:
+    if expired and tidy:
         await _forget(store, expired)
     return sorted((each for each in found if each not in expired), key=lambda each: each.name)
 

@@ -42,7 +42,8 @@ async def restore(store: Store, removal: str) -> int:
         key, target = store.keys.web_removed(removal, name), store.keys.failed_list(name)
         async for raw in every(store, key):
             if separate := job_records.decode_failed(raw).unreadable:
-                await store.call("PERSIST", store.keys.unreadable(separate))
+                # with GETEX, because the console's user of Redis has it, and not PERSIST
+                await store.call("GETEX", store.keys.unreadable(separate), "PERSIST")
         while True:
             found = await store.pipeline([("LMOVE", key, target, "LEFT", "RIGHT")] * _STEP)
             moved = sum(each is not None for each in found)

@@ -57,9 +57,11 @@ TABLE = {
     "POST /workers/{id}/cancel": OPERATOR,
     "GET /metrics": VIEWER,
     "GET /audit": ADMIN,
+    "GET /access": ADMIN,
+    "POST /access/{kind}/{id}/revoke": ADMIN,
 }
 FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}": "x", "{verb}": "cancel",
-          "{undo}": "x", "{run}": "x", "{version}": "x"}  # fmt: skip
+          "{undo}": "x", "{run}": "x", "{kind}": "users", "{version}": "x"}  # fmt: skip
 
 
 def test_the_table_has_each_path() -> None:

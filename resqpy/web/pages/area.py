@@ -12,6 +12,7 @@ from resqpy.web.pages import (
     delayed,
     enqueueing,
     failed,
+    granting,
     metrics,
     overview,
     queues,
@@ -104,6 +105,8 @@ PAGES = Area(
         _change("/workers/{id}/cancel", workers.cancel_job),
         _watched("/metrics", metrics.metrics_page, _HISTORY_S),
         Endpoint("/audit", auditing.audit_page, scope=ADMIN),
+        Endpoint("/access", granting.access_page, scope=ADMIN),
+        _change("/access/{kind}/{id}/revoke", granting.revoke, ADMIN),
     ],
     refused,
 )
