@@ -400,13 +400,8 @@ class Keys:
 
     @cached_property
     def web_tokens(self) -> str:
-        """Hash SHA-256 of an access token of the API -> JSON {name, scopes, created, until, by}."""
+        """Hash SHA-256 of an access token of the API -> JSON; beside it `tokens:used`, when it was last used (ms)."""
         return self.own("web", "tokens")
-
-    @cached_property
-    def web_tokens_used(self) -> str:
-        """Hash SHA-256 of an access token -> about when it was last used (ms)."""
-        return self.own("web", "tokens", "used")
 
     def web_removed(self, removal: str, source: str) -> str:
         """List of entries that were removed from a failed list by the console; for a day they can be put back."""

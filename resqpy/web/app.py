@@ -34,6 +34,7 @@ from resqpy.diagnosis.history import PERIODS, RunHistory, load
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.framework.api.api import now
+from resqpy.framework.api.schedules import SchedulesApi
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.config.config import scheduler_options
 from resqpy.framework.process.metrics import Installation
@@ -89,6 +90,7 @@ class ConsoleOptions:
         environment: a name to show, so that nobody takes production for staging.
         registry: the project's tasks; None: those of the process that runs here, if one does.
         leader: Ruby's and Node's settings, as configured for the scheduler.
+        timezone: of cron expressions that name none.
     """
 
     authenticate: Authenticate | None = None
@@ -99,6 +101,7 @@ class ConsoleOptions:
     environment: str = ""
     registry: Registry | None = None
     leader: LeaderOptions = field(default_factory=LeaderOptions)
+    timezone: str = "UTC"
 
 
 def console(
@@ -133,12 +136,12 @@ def console(
             "the console must know who may see it: console(authenticate=…), a function that gets a request and "
             "returns resqpy.web.Access(name, role), or None for nobody"
         )
-    redaction, leader = Redaction(), LeaderOptions()
+    redaction, leader, zone = Redaction(), LeaderOptions(), "UTC"
     connection: Callable[[], RedisOptions]
     if redis is None:
         place = ProjectDirectory.of(root)
         redaction, connection = Redaction(place.config.logger.filtered), place.connection
-        leader = scheduler_options(place.config)
+        leader, zone = scheduler_options(place.config), place.config.general.timezone
     else:
         given = RedisOptions(url=redis) if isinstance(redis, str) else redis
         connection = lambda: given  # noqa: E731 - as short as its brother above
@@ -148,6 +151,7 @@ def console(
         read_only=read_only,
         redaction=redaction,
         leader=leader,
+        timezone=zone,
     )
     return Console(connection, options)
 
@@ -209,6 +213,12 @@ class Console:
             store = self.resque.store
             self._tracked[defaults] = TrackedApi(store, self.registry, defaults)
         return self._tracked[defaults]
+
+    @property
+    def schedules(self) -> SchedulesApi:
+        """What runs by itself, to be changed."""
+        registry, options = self.registry or Registry(), self.options
+        return SchedulesApi(registry, self.resque, options.timezone, options.leader)
 
     async def open(self) -> None:
         """Read which Redis it is; nothing is sent yet."""

@@ -13,6 +13,7 @@ from resqpy.diagnosis import texts
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
+from resqpy.framework.api.schedules import ScheduleChange
 from resqpy.store import delayed, failures, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.sweep import Item
@@ -243,6 +244,19 @@ async def change_schedule(visit: Visit, verb: str, name: str) -> bool:
         return await audited(visit, verb, f"schedule {name}", partial(act, name))
     except UnknownTask as error:
         raise Refusal(404, "There is no such schedule", str(error)) from error
+
+
+async def write_schedule(visit: Visit, verb: str, name: str, **given: Any) -> ScheduleChange:
+    """Add, change or remove a schedule that is made at run time, with the arguments of `api.schedules`.
+
+    Raises:
+        UsageError: what is wrong; nothing was written.
+    """
+    write = getattr(visit.console.schedules, verb)
+    noted: dict[str, Any] = {
+        key: str(value) for key, value in given.items() if key in ("cron", "every", "task")
+    }
+    return await audited(visit, verb, f"schedule {name}", partial(write, name, **given), **noted)
 
 
 TASK_VERBS = ("cancel", "retry", "enable", "disable", "remove")

@@ -90,7 +90,6 @@ RIGHTS = {
     "web": "- - rw r",
     "web_users": "- - rw r",
     "web_tokens": "- - rw r",
-    "web_tokens_used": "- - rw r",
     "web_removed": "- - rw r",
     "audit": "- - rw r",
     # what runs by itself

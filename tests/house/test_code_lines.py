@@ -16,19 +16,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4221, 29),
-    "cli": (6180, 51),
+    "cli": (6182, 51),
     "contrib": (903, 15),
     "diagnosis": (2719, 14),
     "embedded": (490, 6),
     "engine": (6914, 47),
-    "framework": (8778, 54),
+    "framework": (8782, 54),
     "plugins": (362, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (6844, 32),
     "testing": (585, 6),
     "tracked": (4262, 20),
-    "web": (5538, 49),
+    "web": (5767, 50),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -73,6 +73,19 @@ async def test_the_console_of_redis_may_do_its_work(guarded: Guarded) -> None:
         remove = await browser.post(f"{two}/remove", data={"list": "failed"})
         undo = remove.headers["location"].rpartition("undo=")[2].partition("&")[0]
         assert (await browser.post(f"/failed/undo/{undo}")).headers["location"].endswith("n=1")
+        job = {"class": "x", "queue": "mail", "args": "[]", "in": "1h", "once": "1"}
+        assert (await browser.post("/enqueue", data=job)).status_code == 303
+        group = {"verb": "remove", "class": "Send", "expected": "1"}
+        removed = (await browser.post("/failed/bulk", data=group)).headers["location"]
+        assert removed.startswith("/failed?done=removed")
+        undo = removed.rpartition("undo=")[2]
+        assert (await browser.post(f"/failed/undo/{undo}")).headers["location"].endswith("n=1")
+        assert (await browser.get("/failed/runs")).status_code == 200
+        assert (await browser.get("/access")).status_code == 200
+        await browser.post("/access/tokens/x/revoke")
+        schedule = {"name": "s", "task": "x", "foreign": True, "queue": "mail", "every_ms": 60_000}
+        assert (await browser.post("/api/v1/schedules", json=schedule)).status_code == 201
+        assert (await browser.delete("/api/v1/schedules/s")).status_code == 200
         await browser.post("/queues/mail/pause", data={"reason": "x"})
         await browser.post("/queues/mail/resume")
         assert "removal" in (await browser.get("/audit")).text

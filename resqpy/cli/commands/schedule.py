@@ -255,7 +255,7 @@ def _written(
     from resqpy.store.leader import led, standing
 
     async def ask(resque: Any, project: Any) -> tuple[ScheduleChange, datetime | None, str]:
-        api = SchedulesApi(project.registry, resque, project.config)
+        api = SchedulesApi.of(project.registry, resque, project.config)
         done = await do(api, project.registry.tasks)
         entries = () if dry_run or done.after is None else (await api.timetable()).entries
         soon = next(

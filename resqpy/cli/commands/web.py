@@ -97,6 +97,7 @@ def serve(
             environment=place.config.environment,
             registry=_tasks(settings) if settings.has_project else None,
             leader=scheduler_options(place.config),
+            timezone=place.config.general.timezone,
         )
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(
@@ -143,6 +144,7 @@ async def serve_beside(project: Project, redaction: Redaction, until: asyncio.Ev
             environment=project.config.environment,
             registry=project.registry,
             leader=scheduler_options(project.config),
+            timezone=project.config.general.timezone,
         )
         made = Console(project.connection, options)
         return serve_console(made, "127.0.0.1", port, on_start=_tell, until=until)

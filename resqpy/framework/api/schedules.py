@@ -7,7 +7,7 @@ What is written is checked as tasks are: the task and its inputs, the queue, the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from resqpy.base import codec
 from resqpy.base.cron import ruby
@@ -17,6 +17,7 @@ from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import MISSPELLED, near_match
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs, ScheduleView
+from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue.queue import Queue
 from resqpy.framework.api.enqueuer import Enqueuer
 from resqpy.framework.api.tasks_api import Args, as_args
@@ -48,15 +49,22 @@ class SchedulesApi:
     Args:
         registry: the tasks.
         queue: a `Queue` that knows them, for their hooks and locks.
+        zone: of cron expressions that name none.
+        leader: how the scheduler is configured.
     """
 
-    def __init__(self, registry: Registry, queue: Queue, config: Config) -> None:
+    def __init__(self, registry: Registry, queue: Queue, zone: str, leader: LeaderOptions) -> None:
         self._registry = registry
         self._store = queue.store
-        self._zone: str = config.general.timezone
+        self._zone = zone
         self._enqueuer = Enqueuer(registry, queue)
         self._verbs = RubyScheduleVerbs(queue)
-        self._view = ScheduleView(queue, scheduler_options(config))
+        self._view = ScheduleView(queue, leader)
+
+    @classmethod
+    def of(cls, registry: Registry, queue: Queue, config: Config) -> Self:
+        """As a project's config says."""
+        return cls(registry, queue, config.general.timezone, scheduler_options(config))
 
     async def add(
         self,

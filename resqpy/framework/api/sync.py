@@ -86,7 +86,7 @@ class _Parts:
             resque=resque,
             tasks=TasksApi(project.registry, resque),
             tracked=self._tracked,
-            schedules=SchedulesApi(project.registry, resque.own_queue, project.config),
+            schedules=SchedulesApi.of(project.registry, resque.own_queue, project.config),
         )
 
     async def close(self) -> None:

@@ -229,7 +229,7 @@ class TasksInitializer(Initializer):
     def initialize(self) -> TasksApi:
         """Create it, and `api.schedules`."""
         registry, resque = self._project.registry, self._resque
-        self._bound.things["schedules"] = SchedulesApi(
+        self._bound.things["schedules"] = SchedulesApi.of(
             registry, resque.own_queue, self._project.config
         )
         return TasksApi(registry, resque)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class ApiProblem(Exception):
 
 
 _SOON = {"Retry-After": "1"}
+_NEAR = re.compile(r"did you mean (['\"])(.*?)\1\?")
 # The first that fits; the order is from the special to the general.
 _ERRORS: tuple[tuple[type[Exception], str, Mapping[str, str]], ...] = (
     (WrongCursor, "wrong-cursor", {}),
@@ -144,7 +146,8 @@ def problem_of(error: Exception) -> ApiProblem:
         return error
     for kind, name, headers in _ERRORS:
         if isinstance(error, kind):
-            return ApiProblem(name, str(error), headers=headers)
+            near = _NEAR.search(words := str(error))
+            return ApiProblem(name, words, near[2] if near else "", headers=headers)
     return ApiProblem("internal", "an unexpected error; the server's log has it")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.store.sweep import Item
 from resqpy.web import bulk, changing
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.idempotency import KEY, once
-from resqpy.web.api.problems import ApiProblem, after_a_write
+from resqpy.web.api.problems import ApiProblem, after_a_write, problem_of
 from resqpy.web.api.reads import (
     AT,
     DIGEST,
@@ -286,6 +286,75 @@ async def _change_schedule(call: Call) -> Any:
     return {"changed": changed}
 
 
+_NAME = {"type": "string", "minLength": 1, "maxLength": 600}
+_TIMES = {
+    "task": {**_NAME, "description": "Default: the task with the name of the schedule."},
+    "inputs": {"type": "object", "description": "Its inputs by name."},
+    "args": {
+        "type": "array",
+        "description": "Instead of inputs, of a foreign class: its arguments.",
+    },
+    "cron": {
+        **_NAME,
+        "description": "Five fields, or six with the seconds first, and perhaps a time zone.",
+    },
+    "every_ms": {**MS, "minimum": 1, "description": "Instead of `cron`: from one run to the next."},
+    "timezone": {**_NAME, "description": "Of `cron`; default: the project's."},
+    "queue": {**_NAME, "maxLength": 512, "description": "Default: the task's own."},
+    "description": {"type": "string", "maxLength": 2000},
+    "foreign": {
+        "type": "boolean",
+        "description": "Another language defines the class: it, its queue and its arguments are taken as given.",
+    },
+}
+_CHANGE = {"type": "object", "additionalProperties": False, "properties": _TIMES}
+_ADD = {**_CHANGE, "required": ["name"], "properties": {"name": _NAME, **_TIMES}}
+_WRITTEN = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "before": {"type": ["object", "null"], "description": "What it was, as Ruby reads it."},
+        "after": {"type": ["object", "null"], "description": "What it is now."},
+    },
+}
+
+
+async def _add_schedule(call: Call) -> Any:
+    given = dict(call.body)
+    name = given.pop("name")
+    if await call.visit.console.schedules.entry(name) is not None:
+        raise ApiProblem("exists", f"there is a schedule {name!r} already: change or remove it")
+    return await _write_schedule(call, "add", name, given)
+
+
+async def _change_written(call: Call) -> Any:
+    return await _write_schedule(call, "change", await _known_schedule(call), dict(call.body))
+
+
+async def _remove_schedule(call: Call) -> Any:
+    return await _write_schedule(call, "remove", await _known_schedule(call), {})
+
+
+async def _known_schedule(call: Call) -> str:
+    name, schedules = str(call.values["name"]), call.visit.console.schedules
+    try:
+        await schedules.remove(name, dry_run=True)
+    except UnknownTask as error:
+        raise ApiProblem("not-found", str(error), problem_of(error).near) from error
+    return name
+
+
+async def _write_schedule(call: Call, verb: str, name: str, given: dict[str, Any]) -> Any:
+    if "every_ms" in given:
+        given["every"] = given.pop("every_ms")
+    if "args" in given:
+        if "inputs" in given or not given.get("foreign"):
+            raise UsageError("args: only of a foreign class, and not beside inputs")
+        given["inputs"] = given.pop("args")
+    done = await changing.write_schedule(call.visit, verb, name, **given)
+    return call.parts.redaction.shown({"name": name, "before": done.before, "after": done.after})
+
+
 _DONE = {"type": "object"}
 _FOUND = ("not-found",)
 _REFUSED = ("not-found", "refused", "wrong-state", "under-replicated")
@@ -320,6 +389,14 @@ WRITES = [
                 (SECOND, DIGEST), answer=_DONE, problems=_REFUSED),
     ApiEndpoint("DELETE", "/delayed/{second}/{id}", OPERATE, "Remove a delayed job.", _remove_delayed,
                 (SECOND, DIGEST), answer=_DONE, problems=_REFUSED),
+    ApiEndpoint("POST", "/schedules", OPERATE, "Add a schedule, which resqpy's leader and Ruby's dynamic "
+                "schedulers run from now. Task, inputs, queue and times are checked as those of tasks.",
+                _add_schedule, body=_ADD, answer=_WRITTEN, status=201, problems=("exists",)),
+    ApiEndpoint("PATCH", "/schedules/{name}", OPERATE, "Change a schedule, also one of Ruby's: what is given is "
+                "replaced, the rest stays. Periodic tasks are changed in their code.", _change_written,
+                (SCHEDULE,), _CHANGE, _WRITTEN, problems=_FOUND),
+    ApiEndpoint("DELETE", "/schedules/{name}", OPERATE, "Remove a schedule. Jobs that it has enqueued stay.",
+                _remove_schedule, (SCHEDULE,), answer=_WRITTEN, problems=_FOUND),
     *(ApiEndpoint("POST", f"/schedules/{{name}}/{verb}", OPERATE, summary, _change_schedule, (SCHEDULE,),
                   answer=_CHANGED, problems=_REFUSED)
       for verb, summary in (("run", "Run a periodic task or schedule now."), ("pause", "Pause it."),
