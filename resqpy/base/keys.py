@@ -389,9 +389,18 @@ class Keys:
 
     def web(self, kind: str, digest: str) -> str:
         """A `session` of the console, a one-time `link`, or a `request` that may be repeated, by a SHA-256: JSON;
-        a bulk `run`: a hash, the `latest` `runs`: a list. They expire. What is `known` of a kind: a sorted set.
+        a bulk `run`: a hash. They expire.
         """
         return self.own("web", kind, digest)
+
+    def web_known(self, kind: str) -> str:
+        """Sorted set SHA-256 of a `session` or a `link` -> when it was made (ms)."""
+        return self.own("web", "known", kind)
+
+    @cached_property
+    def web_runs(self) -> str:
+        """List of the ids of the last bulk runs, the newest first; it expires a day after the last."""
+        return self.own("web", "runs")
 
     @cached_property
     def web_users(self) -> str:
@@ -400,8 +409,13 @@ class Keys:
 
     @cached_property
     def web_tokens(self) -> str:
-        """Hash SHA-256 of an access token of the API -> JSON; beside it `tokens:used`, when it was last used (ms)."""
+        """Hash SHA-256 of an access token of the API -> JSON {name, scopes, created, until, by}."""
         return self.own("web", "tokens")
+
+    @cached_property
+    def web_tokens_used(self) -> str:
+        """Hash SHA-256 of an access token -> about when it was last used (ms)."""
+        return self.own("web", "tokens", "used")
 
     def web_removed(self, removal: str, source: str) -> str:
         """List of entries that were removed from a failed list by the console; for a day they can be put back."""

@@ -112,7 +112,7 @@ async def look(store: Store, run_id: str) -> BulkRun | None:
 
 async def latest(store: Store) -> list[BulkRun]:
     """The last runs, the newest first."""
-    [ids] = await store.look([("LRANGE", store.keys.web("runs", "latest"), 0, _LISTED - 1)])
+    [ids] = await store.look([("LRANGE", store.keys.web_runs, 0, _LISTED - 1)])
     return [run for run in await _looked(store, [*map(decode_name, ids)]) if run is not None]
 
 
@@ -163,7 +163,7 @@ class BulkRuns:
     ) -> tuple[str, OwnTask[None]]:
         """Begin a run; returns its id, and what works on it."""
         store, run_id, runner = visit.resque.store, trash.new_id(), trash.new_id()
-        runs = store.keys.web("runs", "latest")
+        runs = store.keys.web_runs
         time, known = await store.look([("TIME",), ("LLEN", runs)])
         now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         undo = trash.new_id() if verb == "remove" and expected <= trash.MOST else ""

@@ -132,7 +132,7 @@ async def every(store: Store, *, tidy: bool = True) -> list[AccessToken]:
     """
     keys = store.keys
     flat, used, now = await store.look(
-        [("HGETALL", keys.web_tokens), ("HGETALL", keys.web("tokens", "used")), ("TIME",)]
+        [("HGETALL", keys.web_tokens), ("HGETALL", keys.web_tokens_used), ("TIME",)]
     )
     uses = dict(zip(used[::2], used[1::2], strict=True))
     pairs = zip(flat[::2], flat[1::2], strict=True)
@@ -162,7 +162,7 @@ async def by_token(store: Store, secret: str, *, note: bool) -> Access:
     digest, keys = _digest(secret), store.keys
     asked = [
         ("HGET", keys.web_tokens, digest),
-        ("HGET", keys.web("tokens", "used"), digest),
+        ("HGET", keys.web_tokens_used, digest),
         ("TIME",),
     ]
     try:
@@ -175,7 +175,7 @@ async def by_token(store: Store, secret: str, *, note: bool) -> Access:
         raise _invalid("It has ended, or was never made: resqpy web token create NAME --scope read")
     if note and (token.used_ms is None or token.used_ms < now_ms - _USE_NOTED_MS):
         with contextlib.suppress(StoreError):  # a Redis user that may only read
-            await store.call("HSET", keys.web("tokens", "used"), digest, now_ms)
+            await store.call("HSET", keys.web_tokens_used, digest, now_ms)
     return access_of(token)
 
 
@@ -212,7 +212,7 @@ async def _forget(store: Store, tokens: Sequence[AccessToken]) -> None:
     await store.pipeline(
         [
             ("HDEL", store.keys.web_tokens, *digests),
-            ("HDEL", store.keys.web("tokens", "used"), *digests),
+            ("HDEL", store.keys.web_tokens_used, *digests),
         ]
     )
 

@@ -69,7 +69,7 @@ class RedisVault:
         return self._store.keys.web(kind, digest)
 
     def _known(self, kind: str) -> str:
-        return self._store.keys.web("known", kind)
+        return self._store.keys.web_known(kind)
 
     async def put(self, kind: str, digest: str, note: Note, seconds: int) -> None:
         gone = await self._look(kind)

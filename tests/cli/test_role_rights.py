@@ -90,7 +90,10 @@ RIGHTS = {
     "web": "- - rw r",
     "web_users": "- - rw r",
     "web_tokens": "- - rw r",
+    "web_tokens_used": "- - rw r",
     "web_removed": "- - rw r",
+    "web_known": "- - rw r",
+    "web_runs": "- - rw r",
     "audit": "- - rw r",
     # what runs by itself
     "periodic_tasks": "- rw rw r",

@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4221, 29),
+    "base": (4226, 29),
     "cli": (6182, 51),
     "contrib": (903, 15),
     "diagnosis": (2719, 14),
@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (362, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6844, 32),
+    "store": (6846, 32),
     "testing": (585, 6),
     "tracked": (4262, 20),
     "web": (5767, 50),

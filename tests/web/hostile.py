@@ -72,7 +72,7 @@ async def fill(redis: Redis) -> None:
     going: dict[Any, Any] = {**run, "verb": "retry", "state": "running", "until": 9**14}
     for name, fields in (("0" * 22, run), ("1" * 22, going)):
         await redis.hset(f"resque:resqpy:web:run:{name}", mapping=fields)
-        await redis.rpush("resque:resqpy:web:runs:latest", name, TEXTS[0], NO_TEXT)
+        await redis.rpush("resque:resqpy:web:runs", name, TEXTS[0], NO_TEXT)
     half = {"class": HALF, "queue": HALF, "args": [{HALF: HALF}], HALF: HALF}
     failed = dict.fromkeys(("queue", "worker", "exception", "error", "failed_at"), HALF)
     await redis.rpush("resque:failed", json.dumps({**failed, "payload": half, "backtrace": [HALF]}))

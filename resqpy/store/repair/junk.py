@@ -49,6 +49,7 @@ _LEADING = {
     "web_users": "hash",
     "web_tokens": "hash",
     "web_tokens_used": "hash",
+    "web_runs": "list",
 }
 _ORDERS = ("created", "modified", "completed")
 _STATUSES = (
@@ -66,6 +67,7 @@ def own_kinds(keys: Keys, *, leading: bool) -> dict[str, str]:
     kinds = {getattr(keys, name): kind for name, kind in names.items()}
     by = [keys.tasks_by(order) for order in _ORDERS]
     by += [keys.tasks_by("status", status) for status in _STATUSES]
+    by += [keys.web_known(kind) for kind in ("session", "link")] if leading else []
     return {**kinds, **dict.fromkeys(by, "zset")}
 
 
