@@ -8,12 +8,14 @@ import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import takewhile
 from typing import Any, Unpack
 
 from resqpy.base import codec
 from resqpy.base.codec import has_record
 from resqpy.base.errors import ImportFailed, InvalidTask, TaskUnfinished, UnknownOption, UsageError
 from resqpy.base.imports import import_dotted, near_match
+from resqpy.base.keys import Keys
 from resqpy.base.limits import AnyLimit, limits_of
 from resqpy.base.model import Job
 from resqpy.base.periodic import Periodic, Timing, periodic_of
@@ -23,11 +25,13 @@ from resqpy.engine.plugin import (
     DEQUEUE_HOOKS,
     ENQUEUE_HOOKS,
     PERFORM_HOOKS,
+    Lasting,
     Plugin,
     in_one_step,
     overrides,
 )
 from resqpy.engine.run import Run
+from resqpy.store.exchange import FREED, HELD, ClaimExtension
 
 # What a task returned: its result, or something that still has to run, which is not a success.
 #
@@ -154,6 +158,9 @@ class Definition(RunRules):
         check: makes JSON of arguments that are to be enqueued, or raises a `UsageError`; None: they are
             JSON, and it accepts any.
         ends: what its jobs have when they are enqueued: `codec.EXPIRES` and `codec.DEADLINE` with milliseconds.
+        at_take: what the exchange that takes a job does for the outermost plugins, where no other comes before.
+        locks: the `JobClaim.locks` of a job for which it has done all that.
+        hold: of the plugin that has something to hold during a run; None: none has.
         succeeding: what the plugins have to do of a run that was `direct` and has succeeded.
         direct: a run only calls `perform` before it ends: no time limit, no mark, no plugin has to begin.
         bare: a successful run writes nothing at its end.
@@ -173,6 +180,9 @@ class Definition(RunRules):
     version: str = ""
     check: Callable[[Sequence[Any]], list[Any]] | None = None
     ends: tuple[tuple[str, int], ...] = ()
+    at_take: str = field(init=False)
+    locks: int = field(init=False)
+    hold: Callable[[Run], Lasting | None] | None = field(init=False)
     succeeding: tuple[Callable[[Run], None], ...] = field(init=False)
     direct: bool = field(init=False)
     bare: bool = field(init=False)
@@ -180,12 +190,19 @@ class Definition(RunRules):
     def __post_init__(self) -> None:
         """Compute what would otherwise be checked for each run."""
         bare = not self.at_most_once and self.periodic is None
-        succeeding = tuple(plugin.around_success for plugin in self.around if in_one_step(plugin))
-        quick = len(succeeding) == len(self.around)
-        direct = quick and not self.at_most_once and self.time_limit_s is None
-        object.__setattr__(self, "succeeding", succeeding)
-        object.__setattr__(self, "bare", bare)
-        object.__setattr__(self, "direct", direct)
+        first = tuple(takewhile(in_one_step, self.around))
+        queue = any(plugin.at_take == "q" for plugin in first)
+        held = [plugin for plugin in first if plugin.at_take not in {"", "q"}]
+        quick = len(first) == len(self.around) and len(held) <= 1
+        for name, value in {
+            "at_take": "q" * queue + (held[0].at_take or "" if held else ""),
+            "locks": FREED * queue | HELD * bool(held),
+            "hold": held[0].hold if held else None,
+            "succeeding": tuple(plugin.around_success for plugin in first),
+            "bare": bare,
+            "direct": quick and not self.at_most_once and self.time_limit_s is None,
+        }.items():
+            object.__setattr__(self, name, value)
 
 
 class Definitions(Mapping[str, Definition]):
@@ -224,6 +241,17 @@ class Definitions(Mapping[str, Definition]):
     def named(self, name: str) -> Definition | None:
         """As `get`, whose way over an exception is longer than all else of an enqueue's checks."""
         return self._known.get(name)
+
+    def takes_along(self, keys: Keys) -> ClaimExtension:
+        """What an exchange does with a job that it takes."""
+        tasks = self._known if self._without_record is None else self._without_record
+        lines = [
+            f"{name}\t{task.at_take}\n"
+            for name, task in tasks.items()
+            if task.at_take and name.isprintable() and name.strip()
+        ]
+        locks = "".join(["\n", *lines] if lines else [])
+        return (self.lifecycle.takes_along(keys) or ClaimExtension())._replace(locks=locks)
 
     def of(self, job: Job) -> Definition | None:
         """The definition that runs a job."""

@@ -21,7 +21,7 @@ from resqpy.base.errors import HookTimeout, UnknownOption
 from resqpy.base.imports import near_match
 from resqpy.base.keys import Keys
 from resqpy.base.when import Duration, duration_s
-from resqpy.engine.lifecycle import RetryPolicy
+from resqpy.engine.lifecycle import Command, RetryPolicy
 from resqpy.engine.run import Run
 from resqpy.store.queues import Guard
 
@@ -92,6 +92,8 @@ class Plugin:
         hook_timeout: time limit of the plugin's own code at an enqueue, and before and after a run
             (milliseconds or a timedelta): then it is cancelled, and the enqueue or the job fails with
             `HookTimeout`. None: no limit. What it calls in between, the job itself, does not count.
+        at_take: what has to be done before a run, if the exchange that takes the job can do it: "q" (QueueLock),
+            seconds (JobLock), empty: nothing. None: its `around` does it.
         rank: plugins of a higher rank wrap those of a lower one; with equal ranks (all but two are 0) the
             order of the task's list decides.
 
@@ -102,6 +104,7 @@ class Plugin:
     option_names: ClassVar[frozenset[str]] = frozenset()
     rank: ClassVar[int] = 0
     hook_timeout: ClassVar[Duration | None] = 30_000
+    at_take: str | None = ""
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options: dict[str, Any] = {
@@ -186,17 +189,31 @@ class Plugin:
         finally:
             await self.after_perform(run)
 
+    def taken_back(self, run: Run) -> Sequence[Command]:
+        """What is written if a job goes back to its queue for which the exchange did what `at_take` says."""
+        return ()
+
+    def hold(self, run: Run) -> Lasting | None:
+        """Something that lasts while the task runs, if `around` has no part in that."""
+
     def around_success(self, run: Run) -> None:
         """All that `around` does where the run succeeds, in a class that has both and whose `around` does nothing
         before it: such a run needs no coroutine.
         """
 
 
+class Lasting(Protocol):
+    """What lasts as long as a run."""
+
+    def end(self, run: Run, /) -> None:
+        """It is over."""
+
+
 def in_one_step(plugin: Plugin) -> bool:
     """Whether `around_success` is enough. A class below with hooks of its own says so itself."""
     kinds = type(plugin).__mro__
     kind = next(each for each in kinds if {"around_success", *PERFORM_HOOKS} & vars(each).keys())
-    return kind is not Plugin and "around_success" in vars(kind)
+    return kind is not Plugin and "around_success" in vars(kind) and plugin.at_take is not None
 
 
 def overrides(plugin: Plugin, *hooks: str) -> bool:

@@ -9,16 +9,18 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from resqpy.base import codec
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, UsageError
 from resqpy.base.keys import Keys
 from resqpy.base.when import Duration, duration_ms, lock_seconds
-from resqpy.engine.lifecycle import Outcome, OutcomeKind
+from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
 from resqpy.store import locks
+from resqpy.store.exchange import FREED, HELD
 from resqpy.store.locks import JobLockKey
 from resqpy.store.queues import DELAYED, Guard
 
@@ -72,6 +74,7 @@ class KeyedLock(Plugin):
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
+        self.at_take = None
         timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
         self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
         self.ruby: bool = ruby_keys(self.option("keys"))
@@ -140,22 +143,45 @@ class JobLock(KeyedLock):
         if not isinstance(self.re_enqueue, bool):
             raise UsageError(f"re_enqueue: {self.re_enqueue!r} must be True or False")
 
+        if not self.ruby and self._own_key is None:
+            self.at_take = str(self.lock_timeout_s)
+        self._renewals = WeakKeyDictionary[asyncio.AbstractEventLoop, _Renewals]()
+
+    def hold(self, run: Run) -> _Renewals:
+        """The lock is renewed while it runs."""
+        loop = asyncio.get_running_loop()
+        renewals = self._renewals.get(loop)
+        if renewals is None:
+            renewals = self._renewals[loop] = _Renewals(self)
+        renewals.begin(run)
+        return renewals
+
+    def around_success(self, run: Run) -> None:
+        """The lock that was taken with the job is freed with it."""
+
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it with the lock, or not at all."""
-        key = self._key(run)
+        if run.claim.locks & HELD:
+            await self._renewed(run, call_next)
+            return
+        key = self.key_of(run)
         # added before the lock is taken: a run cancelled in between may have it
         run.effects.append(key.release_command)
         if not await self._taken(run, key):
             run.effects.remove(key.release_command)
             self._blocked(run, key)
             return
-        renewal = _Renewal(run, key)
+        await self._renewed(run, call_next)
+
+    async def _renewed(self, run: Run, call_next: CallNext) -> None:
+        renewal = self.hold(run)
         try:
             await call_next()
         finally:
-            renewal.end()
+            renewal.end(run)
 
-    def _key(self, run: Run) -> JobLockKey:
+    def key_of(self, run: Run) -> JobLockKey:
+        """The lock of a run."""
         keys = run.store.keys
         if self.ruby:
             lock = keys.ruby_lock(run.class_name, codec.ruby_joined(run.args))
@@ -164,7 +190,8 @@ class JobLock(KeyedLock):
         return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s, self.ruby)
 
     async def _taken(self, run: Run, key: JobLockKey) -> bool:
-        return await patiently(run, lambda again: locks.take_job_lock(run.store, key, again=again))
+        of = run.store, key, str(run.worker_id), run.beginning
+        return await patiently(run, lambda again: locks.take_job_lock(*of, again=again))
 
     def _blocked(self, run: Run, key: JobLockKey) -> None:
         run.vetoed = True
@@ -173,37 +200,44 @@ class JobLock(KeyedLock):
             run.outcome = Outcome(OutcomeKind.DELAYED, delay_ms=self.enqueue_timeout_ms, info=info)
 
 
-class _Renewal:
-    """Holds a lock for as long as its job runs. The task that does begins when it is first to be renewed: most
-    jobs are over by then, and a task costs as much as a job.
+class _Renewals:
+    """Hold the locks of a task's runs on one loop for as long as these last. One timer for all: most are over
+    before it comes, and one for each would be a tenth of what such a job costs.
     """
 
-    def __init__(self, run: Run, key: JobLockKey) -> None:
-        self._run = run
-        self._key = key
-        self._pause_s = key.seconds / 3
-        self._task: OwnTask[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._begin)
+    def __init__(self, lock: JobLock) -> None:
+        self._lock = lock
+        self._pause_s = lock.lock_timeout_s / 3
+        self._tasks: dict[Run, OwnTask[None] | None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
-    def _begin(self) -> None:
-        self._task = own_task(self._renew(), "renewal of a job lock", self._run)
+    def begin(self, run: Run) -> None:
+        """It has the lock."""
+        self._tasks[run] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._renew_all)
 
-    async def _renew(self) -> None:
-        held = True
+    def end(self, run: Run) -> None:
+        """It is over."""
+        task = self._tasks.pop(run)
+        if task is not None:
+            task.end()
+
+    def _renew_all(self) -> None:
+        self._timer = None
+        for run, task in self._tasks.items():
+            self._tasks[run] = task or own_task(self._renew(run), "renewal of a job lock", run)
+
+    async def _renew(self, run: Run) -> None:
+        key, held = self._lock.key_of(run), True
         while held:
             try:
-                held = await locks.hold_job_lock(self._run.store, self._key)
+                held = await locks.hold_job_lock(run.store, key)
             except StoreError:
                 held = True  # Redis may be back before the lock expires
             if held:
                 await asyncio.sleep(self._pause_s)
-        _log.warning("the lock %s was lost while its job was running", self._key.lock)
-
-    def end(self) -> None:
-        """The job is over."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.end()
+        _log.warning("the lock %s was lost while its job was running", key.lock)
 
 
 class QueueLock(KeyedLock):
@@ -215,6 +249,11 @@ class QueueLock(KeyedLock):
 
     rank: ClassVar[int] = 2  # the job has left its queue, whatever the others decide
 
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        if not self.ruby and self._own_key is None:
+            self.at_take = "q"
+
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
         """The lock that is checked in the step that pushes."""
         return (Guard("lock", self._key(keys, job), self.lock_timeout_s),)
@@ -225,13 +264,18 @@ class QueueLock(KeyedLock):
         For a job with a record, the lock taken at its creation was freed when the job was claimed; a lock
         that exists now belongs to another job.
         """
-        if not run.lifecycle.plain:
-            await call_next()
-            return
-        key = self._key(run.store.keys, run)
-        await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
-        run.on_return.append(locks.lock_command(key, self.lock_timeout_s))
+        if run.lifecycle.plain and not run.claim.locks & FREED:
+            key = self._key(run.store.keys, run)
+            await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
+            run.on_return += self.taken_back(run)
         await call_next()
+
+    def around_success(self, run: Run) -> None:
+        """Nothing."""
+
+    def taken_back(self, run: Run) -> Sequence[Command]:
+        """It keeps its lock, if no other has taken that meanwhile."""
+        return (locks.lock_command(self._key(run.store.keys, run), self.lock_timeout_s),)
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
         if self.ruby:

@@ -39,15 +39,17 @@ class EndCommands(NamedTuple):
 
 
 class ClaimExtension(NamedTuple):
-    """What the script claims along with a job, by `-- include lifecycle`.
+    """What the script claims along with a job, by `-- include lifecycle` and `-- include exchange_locks`.
 
     Attributes:
-        keys: the keys it needs.
-        argument: the argument it needs.
+        keys: the keys that the lifecycle needs.
+        argument: the argument that it needs.
+        locks: what is freed and held, by the name of the task; see there.
     """
 
-    keys: Sequence[str]
-    argument: str
+    keys: Sequence[str] = ()
+    argument: str = ""
+    locks: str = ""
 
 
 class ExtensionReply(NamedTuple):
@@ -62,6 +64,9 @@ class ExtensionReply(NamedTuple):
     asked_s: float
 
 
+FREED, HELD = 1, 2  # its QueueLock was freed with the claim, its JobLock is held by the run
+
+
 @dataclass(slots=True)
 class JobClaim:
     """How a job was claimed. Ordinary jobs of one exchange and one queue share one.
@@ -74,6 +79,7 @@ class JobClaim:
         rescues: how often its worker has died before.
         snoozed: how often a plain job was snoozed before.
         along: what was claimed along with it.
+        locks: `FREED` and `HELD`: what was done of its locks.
     """
 
     queue: str
@@ -84,6 +90,7 @@ class JobClaim:
     rescues: int = 0
     snoozed: int = 0
     along: ExtensionReply | None = None
+    locks: int = 0
 
     @property
     def bare(self) -> bool:
@@ -230,7 +237,7 @@ class Exchange:
         along: ClaimExtension | None = None,
     ) -> None:
         keys = store.keys
-        takes = along or ClaimExtension((), "")
+        takes = along or ClaimExtension()
         self._store = store
         self._incarnation = incarnation
         self._line = store.new_line(eager=True, depth=depth)
@@ -252,7 +259,8 @@ class Exchange:
             *takes.keys,
         ]
         self._along: tuple[Arg, Arg] = (len(takes.keys), takes.argument)
-        self._rules: tuple[Arg, Arg] = (keys.queue(""), keys.own("control"))
+        self._rules: list[Arg] = [keys.queue(""), keys.own("control")]
+        self._rules += (takes.locks, keys.prefix, keys.job_locks(""))
         self._queues: Sequence[str] = ()
         self._names: list[bytes] = []
         self._keys: list[Arg] = self._fixed
@@ -283,7 +291,8 @@ class Exchange:
             run_at: ISO 8601; must differ from that of every earlier exchange.
             succeeded: slots whose run succeeded and writes nothing at its end, by the beginning of their
                 records; their next job replaces it. In the reply, they come before `free`.
-            drops: the keys that the ends of some of these delete, with the index of the slot among them, from 1.
+            drops: the keys that the ends of some of these delete, with the index of the slot among them, from 1;
+                without keys: the JobLock that is `HELD` is freed.
             recover: a reply was lost: return the records of slots presumed free. Then `succeeded` is empty.
             epoch: incremented with each recovery; exchanges with a lower one then claim nothing.
             asked_s: now, by the worker's monotonic clock.
@@ -347,7 +356,7 @@ def _pack(
     args: list[Arg],
     ended: Sequence[EndCommands],
     groups: Mapping[bytes, Sequence[SlotRef]],
-    rules: tuple[Arg, Arg],
+    rules: Sequence[Arg],
     queue_names: Sequence[bytes],
 ) -> None:
     frame = next((slots[0].frame for slots in groups.values()), _NO_FRAME)
@@ -375,7 +384,7 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
     taken, again = _taken(jobs, rows, special, queues, run_at.decode(), asked_s), []
     if found:
         slots = [slot for group in request.groups.values() for slot in group]
-        told = ((row, slots[row[0] - 1].worker_id) for row in _by(7, found))
+        told = ((row, slots[row[0] - 1].worker_id) for row in _by(8, found))
         again = [(row[0] - 1, _found(row, worker_id, asked_s)) for row, worker_id in told]
         taken = [*(each for _, each in again if each is not None), *taken]
     return Exchanged(
@@ -409,10 +418,13 @@ def _taken(
         return JobClaim(name, job_records.work_prefix(name, run_at), run_at, *more)
 
     taken: list[ClaimedJob] = []
-    shared = {queue: claim(queue) for queue in set(rows[1::3])}
-    for slot, queue, count in _by(3, rows):
+    shared: dict[tuple[int, int], JobClaim] = {}
+    for slot, queue, count, locks in _by(4, rows):
+        if (one := shared.get((queue, locks))) is None:
+            one = shared[queue, locks] = claim(queue)
+            one.locks = locks
         raws = jobs[len(taken) : len(taken) + count]
-        taken += map(ClaimedJob, range(slot - 1, slot - 1 + count), raws, repeat(shared[queue]))
+        taken += map(ClaimedJob, range(slot - 1, slot - 1 + count), raws, repeat(one))
     for slot, queue, raw, held, sha1, rescues, along in _by(7, special):
         beside = ExtensionReply(along, asked_s) if along else None
         told = claim(queue, held, sha1.decode(), *JobNote.of(rescues), beside)
@@ -430,7 +442,7 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | N
     """A job that the slot's record already has: the reply to its claim was lost. None if it is not a record
     of this slot's.
     """
-    index, record, held, size, sha1, rescues, along = row
+    index, record, held, size, sha1, rescues, along, locks = row
     working_on = job_records.decode_own_work(worker_id, record)
     if working_on is None or working_on.job_raw is None or working_on.queue is None:
         return None
@@ -442,5 +454,6 @@ def _found(row: Sequence[Any], worker_id: str, asked_s: float) -> ClaimedJob | N
         sha1.decode(),
         *JobNote.of(rescues),
         ExtensionReply(along, asked_s) if along else None,
+        locks,
     )
     return ClaimedJob(index - 1, working_on.job_raw if size < 0 else held, claim)

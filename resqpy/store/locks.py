@@ -61,6 +61,7 @@ async def delete(store: Store, name: str) -> int:
 # counter. Their other writes happen in the step that ends the run.
 
 RELEASE = "RELEASE"  # the exchange's command for freeing a JobLock
+UNLOCK: tuple[Arg, ...] = ("UNLOCK",)  # the same, if an exchange took it with the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +91,23 @@ def lock_command(key: str, seconds: int) -> tuple[Arg, ...]:
     return ("LOCK", key, seconds)
 
 
-async def take_job_lock(store: Store, key: JobLockKey, *, again: bool = False) -> bool:
-    """Take the lock; False if somebody else has it.
+async def take_job_lock(
+    store: Store,
+    key: JobLockKey,
+    worker_id: str = "",
+    beginning: bytes = b"",
+    *,
+    again: bool = False,
+) -> bool:
+    """Take the lock; False if somebody else has it, or the job by now.
 
     Args:
+        worker_id, beginning: of the record of the run; empty: it has none.
         again: the first reply was lost; if we have the lock, that attempt took it.
     """
-    args: list[Arg] = [key.seconds, int(again), int(key.ruby)]
-    return bool(await store.run("take_job_lock", [key.lock, key.holder], args))
+    keys = [key.lock, key.holder, store.keys.worker(worker_id)]
+    args: list[Arg] = [key.seconds, int(again), int(key.ruby), beginning]
+    return bool(await store.run("take_job_lock", keys, args))
 
 
 async def hold_job_lock(store: Store, key: JobLockKey) -> bool:

@@ -364,3 +364,18 @@ def test_waiting_for_a_lock_does_not_need_a_loop() -> None:
 
 async def _made() -> int:
     return JobLock().lock_timeout_s
+
+
+async def test_locks_cost_no_round_trip(make_stage: MakeStage) -> None:
+    """They are freed, taken and freed again in the steps that take the job and end it."""
+    gate = Gate()
+    gate.open.set()
+    stage = make_stage(job={"perform": gate, "plugins": ["QueueLock", "Retry", "JobLock"]})
+    async with stage.working(slots=4) as worker:
+        await stage.queue.enqueue("q", "job", ["first"])
+        await wait_for(lambda: len(stage.events) == 1)
+        before = worker.store.line.round_trips
+        await stage.queue.enqueue_many([("q", "job", [n]) for n in range(20)])
+        await wait_for(lambda: len(stage.events) == 21)
+        assert worker.store.line.round_trips == before
+    assert await stage.left() == {"resque:queues": {"q"}, "resque:stat:processed": "21"}

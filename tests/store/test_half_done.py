@@ -167,7 +167,7 @@ async def test_a_delayed_item_that_the_index_can_not_take(store: Store, redis: A
 async def test_a_job_lock_whose_holder_can_not_be_noted(store: Store, redis: Any) -> None:
     """It is not taken: nobody would free it."""
     with pytest.raises(StoreError):
-        await store.run("take_job_lock", ["lock", "spoiled"], [60, "0"])
+        await store.run("take_job_lock", ["lock", "spoiled", "record"], [60, "0", "0", ""])
     assert not await redis.exists("lock")
 
 

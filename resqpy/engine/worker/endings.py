@@ -23,7 +23,8 @@ from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker.newer import LEFT_TO_OTHERS
 from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
-from resqpy.store.exchange import EndCommands
+from resqpy.store.exchange import FREED, HELD, EndCommands
+from resqpy.store.locks import UNLOCK
 
 _PHP = {
     OutcomeKind.SUCCESS: php.COMPLETE,
@@ -51,6 +52,11 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
         now_ms = clock.now_ms()
         commands.append(workers.php_status_command(run.store, run.php, status, now_ms, result))
     claim = run.claim
+    if claim.locks & HELD:
+        commands.append(UNLOCK)
+    if claim.locks & FREED and outcome.kind is OutcomeKind.RETURNED and run.definition is not None:
+        freed = (each for each in run.definition.around if each.at_take == "q")
+        commands += next(freed).taken_back(run)
     # Bytes kept apart from the record are deleted, unless a lifecycle's end moves them elsewhere.
     if claim.held >= 0 and (lifecycle.plain or not isinstance(run.error, PayloadError)):
         commands.append(workers.drop_held_command(run.store, str(run.worker_id)))

@@ -96,7 +96,7 @@ class Pool:
         self.hot: HotQueues = HotQueues()
         self.slots: Slots = Slots(store, queues.text, options.host, clock)
         self._wake = asyncio.Event()
-        along = definitions.lifecycle.takes_along(store.keys)
+        along = definitions.takes_along(store.keys)
         incarnation = self.slots.incarnation
         exchange = Exchange(store, options.max_payload, incarnation, self.most_in_flight, along)
         self.reporting: Reporting = Reporting(clock, events, self._wake.set, exchange)

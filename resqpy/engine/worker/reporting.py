@@ -12,7 +12,7 @@ from resqpy.engine.role import EventSink, tell_end, tell_error
 from resqpy.engine.worker.running import EndedJob
 from resqpy.engine.worker.slots import Slot
 from resqpy.store.connection.client import Arg
-from resqpy.store.exchange import EndCommands, Exchange, Exchanged, Fence, Request, SlotRef
+from resqpy.store.exchange import HELD, EndCommands, Exchange, Exchanged, Fence, Request, SlotRef
 
 FIRST_EPOCH = 1
 
@@ -51,7 +51,7 @@ class Wave:
         slots: those that are named, in the order of the reply.
         reports: the ends that are reported individually.
         succeeded: slots whose successful run is replaced by a new job, by the beginning of their records.
-        drops: the keys that these ends delete.
+        drops: the keys that these ends delete; without keys: the JobLock of their run is freed.
         free: the other slots.
     """
 
@@ -80,9 +80,12 @@ class Wave:
             beginning: [end.slot.place for end in group] for beginning, group in groups.items()
         }
         replaced = [end for group in groups.values() for end in group]
-        self.drops: list[tuple[int, Sequence[Arg]]] = [
-            (index, end.drops) for index, end in enumerate(replaced, 1) if end.drops
-        ]
+        self.drops: list[tuple[int, Sequence[Arg]]] = []
+        for index, end in enumerate(replaced, 1):
+            if end.drops:
+                self.drops.append((index, end.drops))
+            if end.run.claim.locks & HELD:
+                self.drops.append((index, ()))
         named = [end.slot for end in others if taking and not end.slot.closing]
         named += free
         self.free: list[SlotRef] = [slot.place for slot in named]

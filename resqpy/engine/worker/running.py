@@ -42,7 +42,8 @@ from resqpy.engine.worker.slots import Slot
 from resqpy.engine.worker.threads import LeftBehind, ThreadRunner
 from resqpy.store import workers
 from resqpy.store.connection.client import Arg, Store
-from resqpy.store.exchange import EndCommands, JobClaim
+from resqpy.store.exchange import HELD, EndCommands, JobClaim
+from resqpy.store.locks import UNLOCK
 from resqpy.store.workers import php_status_command
 
 Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
@@ -182,6 +183,8 @@ class EndedJob:
         if self.special is not None:
             return self.special
         commands = [("DEL", *self.drops)] if self.drops else []
+        if self.run.claim.locks & HELD:
+            commands.append(UNLOCK)
         return EndCommands(self.slot.place.worker_id, self.run.claim.beginning, "p", commands)
 
 
@@ -295,12 +298,16 @@ class Runner:
         run.begun = True
         definition = run.definition
         stopped = run.interrupted or run.cancelled
-        if definition is None or not definition.direct or stopped or run.ends or run.php:
+        direct = (
+            definition is not None and definition.direct and run.claim.locks == definition.locks
+        )
+        if definition is None or not direct or stopped or run.ends or run.php:
             await self._work_through(slot, run)
             return
         # The same as `execute` for such a run, without its nested coroutines.
         current_run.set(run)
         run.performed = True
+        held = None if definition.hold is None else definition.hold(run)
         born, is_async = forks.generation(), definition.is_async
         try:
             if is_async:
@@ -315,6 +322,8 @@ class Runner:
         except BaseException as error:
             forks.end_child(born)
             run.task_done = note_failure(run, error)
+        if held is not None:
+            held.end(run)
         outcome = conclude(run)
         if definition.around:
             outcome = passed(run, outcome) or await afterwards(run)

@@ -28,28 +28,31 @@
 --      8   the argument for lifecycle.lua
 --      9…12  what stands before and after the word of a slot: in its worker id, and in the end of its record
 --      13  prefix of queues    14  the channel on which workers are told to look for work
+--      15  what locks are freed and held with a job, a line for each class: its name, a tab, "q" for QueueLock, the
+--          seconds of JobLock      16  prefix of locks         17  prefix of resqpy's job_locks
 --      …   the name of each queue as JSON
 --      …   number of ended; for each: worker id, the beginning of its record, "p", "f" or "-" (what
 --          it counts as), number of commands; for each: number of arguments, arguments
 --          (see exchange_ends.lua)
 --      …   number of groups of slots; for each: the beginning of the records of their successful runs
 --          (empty: the slots are free), number of slots, their words
---      …   number of successful runs that delete keys; for each: slot, number of keys, keys
+--      …   number of successful runs that free something; for each: slot, number of keys that are deleted, 0: its
+--          JobLock is freed; keys
 -- Returns  paused (0/1), void ends {index…}, void ends of successful runs {slot…},
 --          unwritten ends {index, error…}, with those of successful runs after the others,
---          taken {payload…}; their slots: {first slot, queue, number of consecutive slots…};
+--          taken {payload…}; their slots: {first slot, queue, number of consecutive slots, locks…};
 --          taken with more details: {slot, queue, payload | false, bytes held or -1, sha1,
 --            rescues or '', false | what lifecycle.lua took along…},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1, rescues or '',
---            false | as above…},
+--            false | as above, locks…},
 --          broken queues {queue, error…},
---          more may be waiting (0/1); indices from 1; queue counts from 1,
+--          more may be waiting (0/1); indices from 1; queue counts from 1; locks: see exchange_locks.lua,
 --          how many of the queues, from the first, have nothing left to claim,
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; milliseconds after which parked jobs may run, -1: none that wait for their time;
 --          ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
-local at = 15
+local at = 18
 local function word()
   at = at + 1
   return ARGV[at - 1]
@@ -79,6 +82,7 @@ end
 -- include exchange_keys
 -- include exchange_rules
 -- include exchange_moves
+-- include exchange_locks
 -- include exchange_ends
 -- include exchange_fence
 -- include exchange_find

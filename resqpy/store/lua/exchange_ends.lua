@@ -10,6 +10,7 @@
 -- The commands of an end: All are executed or none, in order. Besides those of Redis:
 --   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
 --                              it (take_job_lock.lua), even if the end is void
+--   UNLOCK                     deletes the JobLock that was taken with the job, even if the end is void
 --   REQUIRE hash field value   skips what follows, up to OTHERWISE, if the field has another value
 --   OTHERWISE                  what follows is executed only if what precedes it was skipped; if
 --                              that is skipped too, or missing, the end is void, but complete
@@ -104,7 +105,7 @@ local function delay(commands, wait_ms, told, item, schedule, lists, set)
   commands[n + 3] = { 'ZADD', schedule, second, second }
 end
 
-local function read_commands()
+local function read_commands(id, beginning)
   local commands = {}
   for _ = 1, tonumber(word()) do
     local words = tonumber(word())
@@ -112,6 +113,8 @@ local function read_commands()
     at = at + words
     if command[1] == 'RELEASE' then
       release(command[2], command[3])
+    elseif command[1] == 'UNLOCK' then
+      unlock(id, beginning)
     elseif command[1] == 'LOCK' then
       commands[#commands + 1] = { 'SET', command[2], lock_value(command[3]), 'EX', command[3], 'NX' }
     elseif command[1] == 'DELAY' then
@@ -126,7 +129,7 @@ end
 local reported = tonumber(word())
 for index = 1, reported do
   local id, beginning, counts = word(), word(), word()
-  local commands = read_commands()
+  local commands = read_commands(id, beginning)
   local record = record_of .. id
   local there = redis.pcall('GETRANGE', record, 0, #beginning + CLASS_WITHIN - 1)
   if not begins(there, beginning) then

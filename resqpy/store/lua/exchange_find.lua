@@ -19,14 +19,18 @@ for _ = 1, tonumber(word()) do
   last_slot = last_slot + size
 end
 
+local function id_of(index)
+  return id_before .. words[index] .. id_after
+end
+
 local drops = {} -- keys that the end of a successful run deletes, by index
 for _ = 1, tonumber(word()) do
   local index, size = tonumber(word()), tonumber(word())
-  drops[index], at = slice(ARGV, at, at + size - 1), at + size
-end
-
-local function id_of(index)
-  return id_before .. words[index] .. id_after
+  if size > 0 then
+    drops[index], at = slice(ARGV, at, at + size - 1), at + size
+  else
+    unlock(id_of(index), begun[index])
+  end
 end
 
 -- Count the end of a successful run, given the first bytes of its record; returns false if it can't be written.
@@ -73,7 +77,10 @@ local function find(index)
   local id = id_of(index)
   if stuck[id] then return true end
   local record = redis.pcall('GET', record_of .. id)
-  if not record then return false end
+  if not record then
+    unlock(id) -- of a job that nobody has heard of, and whose record somebody has deleted
+    return false
+  end
   if type(record) ~= 'string' then record = '' end -- a key of another type: nothing can be claimed there
   local bytes, sha1 = get(held_of .. id), ''
   local size = bytes and #bytes or -1
@@ -81,7 +88,7 @@ local function find(index)
   local n = #found
   found[n + 1], found[n + 2], found[n + 3] = index, record, bytes
   found[n + 4], found[n + 5] = size, sha1
-  found[n + 6], found[n + 7] = '', false
+  found[n + 6], found[n + 7], found[n + 8] = '', false, 0
   -- a quotation mark in a queue's name is escaped, so neither mark can be part of one
   local _, first = record:find(',"run_at":"', 1, true)
   local last, start = record:find('","payload":', first, true)
@@ -91,6 +98,9 @@ local function find(index)
     found[n + 6] = rescued(payload)
     found[n + 7] = found[n + 6] == '' and first and last
       and take_along(payload, id, record:sub(first + 1, last - 1))
+    if found[n + 6] == '' and first and last then
+      found[n + 8] = find_locks(payload, id, record:match('^{"queue":"([^"\\]*)"'), record:sub(first + 1, last - 1))
+    end
   end
   return true
 end

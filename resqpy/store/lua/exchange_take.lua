@@ -33,13 +33,13 @@ local function tell(index, q, payload, fit, id)
   local large, again = #payload > most, rescued(payload)
   local along = again == '' and take_along(payload, id, run_at)
   if fit and again == '' and not along then
-    local n = #rows
-    if rows[n - 1] ~= q or rows[n - 2] + rows[n] ~= index then
-      n = n + 3
-      rows[n - 2], rows[n - 1], rows[n] = index, q, 0
+    local n, locks = #rows, RULES == '' and 0 or take_locks(fit.class, name_of(q), payload, id)
+    if rows[n - 2] ~= q or rows[n] ~= locks or rows[n - 3] + rows[n - 1] ~= index then
+      n = n + 4
+      rows[n - 3], rows[n - 2], rows[n - 1], rows[n] = index, q, 0, locks
     end
     jobs[#jobs + 1] = payload
-    rows[n] = rows[n] + 1
+    rows[n - 1] = rows[n - 1] + 1
     return
   end
   local n = #special

@@ -1,16 +1,19 @@
 -- Take a JobLock, and record its holder.
 --
 -- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
+--      3   the worker's record
 -- ARGV 1   lifetime in seconds; its value is the second at which it expires, by Redis' clock
 --      2   "1": repeated, because the first reply was lost
 --      3   "1": of a key of Ruby's: what it left with a second in the past is taken over
--- Returns  1 taken, 0 somebody else has it
+--      4   the beginning of the record of the run that takes it; empty: it has no record
+-- Returns  1 taken, 0 somebody else has it, or the job: nobody would free the lock of a worker that is gone
 -- Read by  Node: workerslock:<…>
 
 -- include due
 
 local lock, holder, seconds = KEYS[1], KEYS[2], tonumber(ARGV[1])
 local value = lock_value(seconds)
+if ARGV[4] ~= '' and redis.pcall('GETRANGE', KEYS[3], 0, #ARGV[4] - 1) ~= ARGV[4] then return 0 end
 redis.call('DEL', holder .. ':') -- as in spare_memory.lua
 if ARGV[3] == '1' then
   local held = redis.call('GET', lock)
