@@ -24,7 +24,7 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.translation import Command
 from resqpy.store.queues import decode_name
 
-MOST_WRITTEN = 100  # records of a call: about two milliseconds of the server
+MOST_WRITTEN = 40  # records of a call: about two milliseconds of the server
 _SLOTS = 60  # that are read at once
 _SAMPLED = 200  # queues of a sample, the longest
 _MARKS = 500
@@ -40,7 +40,7 @@ def _key(store: Store, kind: str, grain: Grain, slot: int) -> str:
 
 
 async def write(store: Store, records: Mapping[tuple[str, str], Record]) -> None:
-    """Add records (of tasks or queues, by name), at most `MOST_WRITTEN`. One round trip."""
+    """Add records (of tasks or queues, by name), `MOST_WRITTEN` at most. One round trip."""
     args: list[Arg] = [MOST_NAMES, OTHERS, len(GRAINS)]
     for grain in GRAINS:
         args += (grain.name, grain.step_s, grain.kept_s)

@@ -15,9 +15,12 @@ end
 
 -- The numbers of a text with commas between; none if somebody else has written this.
 local function numbers(text)
-  local found = {}
+  local found, n = {}, 0
   if #text > 500 or not text:match('^[%d,]+$') then return found end
-  for each in text:gmatch('%d+') do found[#found + 1] = math.min(tonumber(each), 1e14) end
+  for each in text:gmatch('%d+') do
+    n = n + 1
+    found[n] = each -- Lua adds texts of digits as numbers, and writes whole numbers below 10^14 as they are
+  end
   return found
 end
 
@@ -33,7 +36,6 @@ for n = at, #ARGV, 3 do
     end
     local sum = known and numbers(known) or {}
     for place, number in ipairs(more) do sum[place] = (sum[place] or 0) + number end
-    for place, number in ipairs(sum) do sum[place] = string.format('%d', number) end
     redis.call('HSET', key, name, table.concat(sum, ','))
     written[key] = grain.kept
   end
