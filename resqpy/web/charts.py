@@ -67,6 +67,11 @@ def span(ms: float | None) -> str:
     return texts.duration(round(ms))
 
 
+def waited(ms: float | None) -> str:
+    """The same of a wait, which is known to a tenth of a second."""
+    return "< 0.1 s" if ms is not None and ms < 100 else span(ms)
+
+
 def _edge(most: float) -> float:
     """A round number that is not smaller."""
     if most <= 0:

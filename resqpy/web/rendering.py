@@ -19,7 +19,7 @@ from resqpy.diagnosis import texts
 from resqpy.web import trash
 from resqpy.web.access import ADMIN, ENQUEUE, OPERATE
 from resqpy.web.asking import Refusal, segment
-from resqpy.web.charts import span
+from resqpy.web.charts import span, waited
 from resqpy.web.visit import Visit
 
 _FOLDER = Path(__file__).parent
@@ -40,12 +40,15 @@ MENU = (
     ("/tasks", "Tasks"),
     ("/workers", "Workers"),
     ("/metrics", "Metrics"),
+    ("/limits", "Limits"),
+    ("/redis", "Redis"),
 )
 REFRESH_S = 10
 _LONGEST_NAME = 80
 OF_ONE_VISIT = ("done", "n", "undo", "refresh")  # parts of a query that only the frame shows
 _QUERY = (
-    "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag", "period", "task",
+    "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag", "period",
+    "task", "locks",
 )  # fmt: skip
 
 
@@ -73,6 +76,7 @@ def _environment() -> Environment:
     made.filters["utc"] = _utc
     made.filters["duration"] = texts.duration
     made.filters["span"] = span
+    made.filters["waited"] = waited
     made.filters["share"] = _share
     made.filters["shortened"] = _shortened
     return made

@@ -40,6 +40,10 @@ async def fill(redis: Redis) -> None:
         await redis.rpush(f"resque:queue:{text}", json.dumps(job), NO_JSON, NO_TEXT)
         await redis.set(f"resque:pause:queue:{text}", json.dumps({"by": text, "reason": text}))
         await redis.hset("resque:resqpy:limits", text, 3)
+        await redis.hset(
+            "resque:resqpy:limits", mapping={f"{{limit}}{text}": 3, f"{{task}}{text}": text}
+        )
+        await redis.set(f"resque:lock:{text}", 4_000_000_000)
         await redis.rpush("resque:failed", json.dumps(failed))
         await redis.sadd("resque:failed_queues", text)
         await redis.rpush(f"resque:{text}", json.dumps(failed))

@@ -32,6 +32,8 @@ PAGES = (
     "/tasks",
     "/workers",
     "/metrics",
+    "/limits?locks=1",
+    "/redis",
     "/audit",
 )
 pytestmark = [

@@ -53,7 +53,10 @@ async def test_nothing_breaks_out(make_console: MakeConsole, redis: Redis, role:
         "/tasks",
         "/workers",
         "/metrics",
+        "/limits",
+        "/redis",
     } <= set(seen)
+    assert ("/limits?locks=1" in seen) == (role != "viewer")
     assert len(seen) > 60
     assert await hostile.dump(redis) == before
     for path, text in seen.items():

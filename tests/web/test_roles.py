@@ -55,6 +55,8 @@ TABLE = {
     "POST /workers/resume": OPERATOR,
     "POST /workers/{id}/remove": OPERATOR,
     "POST /workers/{id}/cancel": OPERATOR,
+    "GET /limits": VIEWER,
+    "GET /redis": VIEWER,
     "GET /metrics": VIEWER,
     "GET /audit": ADMIN,
     "GET /access": ADMIN,

@@ -77,6 +77,8 @@ async def commands(redis: Redis) -> int:
         "/tasks",
         "/workers",
         "/metrics?period=8h",
+        "/limits",
+        "/redis",
     ],
 )
 async def test_fifty_viewers_cost_redis_what_one_does(
