@@ -1,0 +1,112 @@
+"""Each page in a real browser, looked at by axe: nothing keeps out who reads with ears, keys or a small screen."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy import task
+from resqpy.base import codec
+from resqpy.framework.project.registry import registry_of
+from resqpy.tracked.verbs import Tracked
+from resqpy.web.app import Console
+from resqpy.web.pages.area import PAGES as AREA
+from resqpy.web.signin import keep_user
+from tests.support.source import ROOT
+from tests.web import hostile
+from tests.web.conftest import MakeConsole
+from tests.web.test_chromium import PAGES, Tab, pytestmark as in_chromium, served
+from tests.web.test_pages import entry
+
+AXE = ROOT / "tests" / "interop" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+pytestmark = [
+    *in_chromium,
+    pytest.mark.skipif(not AXE.exists(), reason="no axe-core here (npm ci in tests/interop/node)"),
+]
+
+
+@task(name="mail")
+def mail(to: str, times: int = 3, *, to_all: list[str] | None = None, urgent: bool = False) -> None:
+    """Send a mail."""
+
+
+async def fill(console: Console, redis: Redis) -> list[str]:
+    """Work for each page; the pages."""
+    await hostile.fill(redis)
+    await redis.delete("resque:failed_queues")
+    await redis.sadd("resque:queues", "mails")
+    await redis.rpush("resque:queue:mails", *[b'{"class":"mail","args":[{"to":"a"}]}'] * 60)
+    raw = entry(1, job=b'{"class":"mail","queue":"mails","args":[{"to":"a"}]}')
+    await redis.rpush("resque:failed", raw)
+    digest = codec.digest(raw)
+    await console.open()
+    store = console.resque.store
+    found = await Tracked(store).create("mail", {"to": "a"}, tags=["x"])
+    assert found is not None
+    await keep_user(store, "eve", "operator", "correct horse")
+    return [
+        *PAGES,
+        "/queues/mails", "/queues/mails/delete", "/enqueue", "/enqueue?task=mail",
+        f"/enqueue?failed={digest}", f"/failed/entries/{digest}", "/failed/bulk?verb=retry&class=mail",
+        "/failed/runs", f"/failed/runs/{'1' * 22}", "/delayed/4000000000", f"/tasks/{found.id}",
+        "/failed/entries?class=mail", "/failed/entries?class=none", "/queues?q=none", "/tasks?status=failed",
+        "/metrics", "/metrics?period=8h", "/access", "/login", "/login?code=x", "/nothing",
+    ]  # fmt: skip
+
+
+def test_each_page_is_looked_at() -> None:
+    """A new one fails this until it is in the list."""
+    source = Path(__file__).read_text()
+    paths = {each.path for each in AREA.endpoints if each.method == "GET"}
+    plain = {re.sub(r"\{[^}]*\}.*", "", path) for path in paths} - {"/healthz", "/static/"}
+    assert [path for path in plain if path not in PAGES and f'"{path}' not in source] == []
+
+
+@pytest.mark.timeout(300)
+async def test_axe_finds_nothing(make_console: MakeConsole, redis: Redis, tmp_path: Path) -> None:
+    """On all pages, light and dark, at the width of a phone and of a screen; none is wider than its window."""
+    console = make_console(registry=registry_of(mail), environment="production")
+    pages = await fill(console, redis)
+    assert console.sessions is not None
+    code = await console.sessions.new_link("admin")
+    wrong: list[str] = []
+    async with served(console) as base, Tab.opened(tmp_path) as tab:
+        await tab.do("Page.navigate", url=f"{base}/login?code={code}")
+        await tab.until("document.querySelector('main form button') !== null")
+        await tab.value("document.querySelector('main form button').click()")
+        await tab.until("document.querySelector('nav.pages') !== null")
+        for theme in ("light", "dark"):
+            scheme = [{"name": "prefers-color-scheme", "value": theme}]
+            await tab.do("Emulation.setEmulatedMedia", features=scheme)
+            for width in (320, 1280):
+                await tab.do("Emulation.setDeviceMetricsOverride", width=width, height=800,
+                             deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
+                for page in pages:
+                    wrong += [
+                        f"{page} {theme} {width}: {each}"
+                        for each in await look(tab, f"{base}{page}", width)
+                    ]
+    assert wrong == []
+
+
+async def look(tab: Tab, url: str, width: int) -> list[str]:
+    """What axe finds on a page."""
+    await tab.do("Page.navigate", url=url)
+    await tab.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
+    await tab.value(AXE.read_text())
+    found = await tab.do(
+        "Runtime.evaluate", expression="axe.run().then((found) => JSON.stringify(found.violations))",
+        awaitPromise=True, returnByValue=True,
+    )  # fmt: skip
+    violations: list[Any] = json.loads(found["result"]["value"])
+    wide = await tab.value("document.documentElement.scrollWidth")
+    told = [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]} {each['nodes'][0]['failureSummary']}"
+        for each in violations
+    ]
+    return told + ([f"it is {wide} wide"] if wide > width else [])
