@@ -549,13 +549,22 @@ async def test_the_project_s_tasks_are_checked(make_console: MakeConsole, redis:
 
     right = await api("POST /jobs", {"task": "send_mail", "inputs": {"to": "a"}})
     wrong = await api("POST /jobs", {"task": "send_mail", "inputs": {"two": "a"}})
+    several = [
+        {"task": "send_mail", "inputs": {"to": "a"}},
+        {"task": "send_mail", "inputs": {"to": 1}},
+    ]
+    second = await api("POST /jobs", several)
     unknown = await api("POST /jobs", {"task": "send_mial"})
     ruby = await api("POST /jobs", {"task": "Ruby", "queue": "r", "args": [1]})
     tracked = await api("POST /tasks", {"type": "send_mail", "payload": {"to": 1}})
 
     assert (right.status, right.json["queue"]) == (201, "mails")
     assert (wrong.status, "'to'" in wrong.json["detail"]) == (422, True)
+    assert [each["pointer"] for each in wrong.json["errors"]] == ["/inputs/two", "/inputs/to"]
+    assert [each["pointer"] for each in second.json["errors"]] == ["/1/inputs/to"]
+    assert "job 1: " in second.json["detail"]
     assert (unknown.status, "did you mean 'send_mail'" in unknown.json["detail"]) == (422, True)
+    assert unknown.json["near"] == "send_mail"
     assert (ruby.status, tracked.status) == (201, 422)
     assert len(await waiting(redis, "mails")) == 1
 

@@ -17,6 +17,8 @@ from resqpy import Input, task
 from resqpy.base import codec
 from resqpy.base.activejob import WRAPPER
 from resqpy.framework.project.registry import registry_of
+from resqpy.store.connection.options import RedisOptions
+from resqpy.web.app import Console, ConsoleOptions
 from resqpy.web.pages.enqueueing import HiddenValue, unhidden
 from tests.web import hostile
 from tests.web.conftest import Browser, MakeConsole, as_role
@@ -198,6 +200,21 @@ async def test_a_known_task_is_checked_as_json_too(ann: Browser, redis: Redis) -
     right = await ann.post("/enqueue", data={**other, "args": '[{"to": "a"}]'})
     assert right.status_code == 303
     assert (await waiting(redis, "x"))[0]["args"] == [{"to": "a"}]
+
+
+async def test_a_queue_that_is_full(redis: Redis, redis_url: str) -> None:
+    """Is said on the form, which keeps what was typed."""
+    connection = RedisOptions(redis_url, queue_limits={"mails": 1})
+    console = Console(lambda: connection, ConsoleOptions(authenticate=as_role("operator")))
+    async with Browser(console) as ann:
+        given = {"class": "x", "queue": "mails", "args": "[7]", "once": "", "in": "", "at": ""}
+        assert (await ann.post("/enqueue", data=given)).status_code == 303
+        full = await ann.post("/enqueue", data=given)
+    await console.close()
+    assert full.status_code == 409
+    assert "mails" in re.findall(r'role="alert">([^<]*)<', full.text)[0]
+    assert filled(full.text) == given
+    assert len(await waiting(redis, "mails")) == 1
 
 
 # -- a failed job, edited --

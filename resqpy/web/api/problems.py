@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resqpy.base.errors import (
+    InvalidInputs,
     NotInFailed,
     OutcomeUnknown,
     QueueFull,
@@ -149,6 +150,16 @@ def problem_of(error: Exception) -> ApiProblem:
             near = _NEAR.search(words := str(error))
             return ApiProblem(name, words, near[2] if near else "", headers=headers)
     return ApiProblem("internal", "an unexpected error; the server's log has it")
+
+
+def of_inputs(error: InvalidInputs, at: str = "") -> ApiProblem:
+    """The answer for wrong inputs, each by its pointer.
+
+    Args:
+        at: the pointer of the object that has them.
+    """
+    wrong = [RequestFault(f"{at}/inputs/{name}", words) for name, words in error.fields.items()]
+    return replace(problem_of(error), errors=wrong)
 
 
 @contextmanager

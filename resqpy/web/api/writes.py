@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resqpy.base.errors import UnknownTask, UsageError
+from resqpy.base.errors import InvalidInputs, UnknownTask, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.store.sweep import Item
 from resqpy.web import bulk, changing
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.idempotency import KEY, once
-from resqpy.web.api.problems import ApiProblem, after_a_write, problem_of
+from resqpy.web.api.problems import ApiProblem, after_a_write, of_inputs, problem_of
 from resqpy.web.api.reads import (
     AT,
     DIGEST,
@@ -85,6 +85,8 @@ def _wanted(call: Call, given: Mapping[str, Any], number: int | None) -> WantedJ
     except UsageError as error:
         if number is not None:
             error.args = (f"job {number}: {error}; nothing was enqueued",)
+        if isinstance(error, InvalidInputs):
+            raise of_inputs(error, "" if number is None else f"/{number}") from error
         raise
 
 
@@ -351,7 +353,10 @@ async def _write_schedule(call: Call, verb: str, name: str, given: dict[str, Any
         if "inputs" in given or not given.get("foreign"):
             raise UsageError("args: only of a foreign class, and not beside inputs")
         given["inputs"] = given.pop("args")
-    done = await changing.write_schedule(call.visit, verb, name, **given)
+    try:
+        done = await changing.write_schedule(call.visit, verb, name, **given)
+    except InvalidInputs as error:
+        raise of_inputs(error) from error
     return call.parts.redaction.shown({"name": name, "before": done.before, "after": done.after})
 
 

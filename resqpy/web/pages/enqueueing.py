@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 
 from resqpy.base import codec
-from resqpy.base.errors import InvalidInputs, InvalidQueueName, UsageError, printable
+from resqpy.base.errors import InvalidInputs, InvalidQueueName, QueueFull, UsageError, printable
 from resqpy.base.masking import HIDDEN, MASK, Redaction
 from resqpy.base.model import FailedJob
 from resqpy.base.when import parse_duration
@@ -276,9 +276,12 @@ async def enqueue(visit: Visit) -> Response:
     wanted = _wanted(visit, form)
     if wanted is None:
         return _shown(visit, form, 422)
-    done = await changing.enqueue(
-        visit, wanted, typed.get("once", ""), form.edited.id if form.edited else None
-    )
+    failed = form.edited.id if form.edited else None
+    try:
+        done = await changing.enqueue(visit, wanted, typed.get("once", ""), failed)
+    except (UsageError, QueueFull) as error:
+        form.errors[""] = str(error)
+        return _shown(visit, form, 409)
     if not done and done.refused != "once":
         form.errors[""] = f"{done.refused!r} forbids it; nothing was enqueued"
         return _shown(visit, form, 409)
