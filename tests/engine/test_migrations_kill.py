@@ -80,10 +80,12 @@ def within(count: int, of: int, share: int) -> bool:
     return abs(count - of * p) <= 5 * math.sqrt(of * p * (1 - p))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("jobs", "kills"),
-    [(1500, 3), pytest.param(50_000, 40, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
+    [
+        (1500, 3),
+        pytest.param(50_000, 40, marks=[pytest.mark.full, pytest.mark.timeout(1800)]),
+    ],
 )
 async def test_while_processes_are_killed(
     redis_url: str, redis: Any, jobs: int, kills: int

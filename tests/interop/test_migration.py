@@ -78,10 +78,12 @@ async def both(redis_url: str, redis: Any, start_node: StartNode) -> AsyncIterat
                 await asyncio.to_thread(kill, child)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("jobs", "kills"),
-    [(1000, 1), pytest.param(10_000, 12, marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
+    [
+        (1000, 1),
+        pytest.param(10_000, 12, marks=[pytest.mark.full, pytest.mark.timeout(1800)]),
+    ],
 )
 async def test_there_and_back(
     both: Both, redis: Any, tell: Callable[[str], None], jobs: int, kills: int
@@ -115,7 +117,6 @@ async def test_there_and_back(
     assert again[1] <= both.kills
 
 
-@pytest.mark.timeout(300)
 async def test_it_falls_back(both: Both, redis: Any) -> None:
     """Where ours fail: the rest is Node's, and so is what is retried. None is lost, and none has run twice."""
     await migrate(both.resque.store, "echo", RULE)
