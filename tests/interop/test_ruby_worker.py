@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
-from resqpy import Queue
+from resqpy import Queue, Resque
+from resqpy.store.migrations import ALL, Migration, migrate
+from tests.engine.test_migrations_kill import within
 from tests.support.foreign import RubyDriver
 from tests.support.interop_jobs import Ours
 from tests.support.waiting import wait_for
@@ -127,3 +130,29 @@ async def test_ruby_and_we_drain_one_queue(ruby: RubyDriver, redis_url: str, red
     assert Counter(numbers) == Counter(range(BOTH))
     assert ours.ran
     assert await redis.llen("interop:ran")
+
+
+async def test_a_class_moves_from_ruby_and_back(
+    ruby: RubyDriver, redis_url: str, redis: Any
+) -> None:
+    """None, half, all and none of its jobs are ours; the bytes that Ruby gets are those that it wrote."""
+    ours, each = Ours(str.capitalize), 200
+    rule = Migration("mail", "ruby", 0, over=each, max_errors=ALL, max_ms=0)
+    async with Resque(redis_url) as resque, working(redis_url, ours.jobs, "mail", slots=5):
+        await ruby.call("worker.start", {"queues": ["mail.ruby"], "fork": False})
+        for phase, share in enumerate((0, ALL // 2, ALL, 0)):
+            await migrate(resque.store, "Echo", replace(rule, share=share))
+            args = [[n, {"z": 1.0, "a": []}] for n in range(phase * each, (phase + 1) * each)]
+            before = len(ours.ran), len(await ruby_ran(redis))
+            await ruby.call("enqueue_all", "mail", "Echo", args)
+            await wait_for(
+                lambda: _ran_by_now(ours, redis, (phase + 1) * each)  # noqa: B023  # awaited here
+            )
+            here, there = ours.ran[before[0] :], (await ruby_ran(redis))[before[1] :]
+
+            assert sorted(here + there, key=lambda one: one[0]) == args
+            assert within(len(here), each, share)
+
+
+async def _ran_by_now(ours: Ours, redis: Any, count: int) -> bool:
+    return len(ours.ran) + len(await ruby_ran(redis)) >= count
