@@ -5,7 +5,6 @@ A record is a list of whole numbers, of a task or a queue; one that is written m
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,9 @@ BOUNDS_MS = (
 )  # fmt: skip - the upper ends of all buckets but the last
 SIZE = BUCKETS + len(BOUNDS_MS) + 1
 
-_NUMBERS = re.compile(rb"\d{1,15}(,\d{1,15})*")
+_ZEROS = [0] * SIZE
+_LONGEST = 500  # bytes of a record
+_MOST = 10**15  # more is nothing that we have counted
 
 TASKS, QUEUES = "tasks", "queues"
 MOST_NAMES = 500  # of a slot; the others share one record
@@ -54,16 +55,24 @@ def new_record() -> Record:
 
 def read_record(raw: bytes | None) -> Record:
     """A record as it was written: numbers with commas between; none of what others wrote."""
-    if raw is None or _NUMBERS.fullmatch(raw) is None:
+    if raw is None or len(raw) > _LONGEST or raw.translate(None, b"0123456789,"):
         return new_record()
-    read = [int(each) for each in raw.split(b",")[:SIZE]]
-    return read + [0] * (SIZE - len(read))
+    try:
+        read = [*map(int, raw.split(b",", SIZE)[:SIZE])]
+    except ValueError:  # there is no number between two commas
+        return new_record()
+    return new_record() if max(read) > _MOST else read + _ZEROS[len(read) :]
 
 
 def add(to: Record, other: Sequence[int]) -> None:
     """Add a record to another."""
     for place, number in enumerate(other):
         to[place] += number
+
+
+def total_of(records: Iterable[Sequence[int]]) -> Record:
+    """The sum of records."""
+    return [*map(sum, zip(*records, strict=True))] or new_record()
 
 
 def percentile_ms(record: Sequence[int], share: float) -> float | None:

@@ -23,9 +23,8 @@ from resqpy.base.history import (
     WAITED,
     Grain,
     Record,
-    add,
-    new_record,
     percentile_ms,
+    total_of,
 )
 from resqpy.diagnosis import texts
 from resqpy.store import history
@@ -187,7 +186,7 @@ Slots = Sequence[Mapping[str, Record]]
 
 
 async def load(store: Store, period: Period, task: str | None = None) -> RunHistory:
-    """Read it. Some round trips of sixty commands each.
+    """Read it. A round trip for each twenty slots of a kind.
 
     Args:
         task: only what ran of this one; queues and what others did are left out then.
@@ -210,10 +209,9 @@ async def load(store: Store, period: Period, task: str | None = None) -> RunHist
         for name, values in each.items():
             longest[name] = max(longest.get(name, 0), values[0])
     longest.pop("", None)
-    return RunHistory(
-        points, _total(ran), _by_name(ran), _by_name(queues), {} if task else longest,
-        None if task else _others(ran, samples), marks,
-    )  # fmt: skip
+    total = RunStats(total_of(each.stats.record for each in points))
+    others = _others(ran, samples)
+    return RunHistory(points, total, _by_name(ran), _by_name(queues), longest, others, marks)
 
 
 async def _nothing(slots: Sequence[int]) -> Slots:
@@ -228,19 +226,15 @@ def _point(at_ms: int, ran: Slots, samples: Slots) -> Point:
 
 
 def _total(slots: Slots) -> RunStats:
-    total = new_record()
-    for slot in slots:
-        for record in slot.values():
-            add(total, record)
-    return RunStats(total)
+    return RunStats(total_of(record for slot in slots for record in slot.values()))
 
 
 def _by_name(slots: Slots) -> dict[str, RunStats]:
-    found: dict[str, Record] = {}
+    found: dict[str, list[Record]] = {}
     for slot in slots:
         for name, record in slot.items():
-            add(found.setdefault(name, new_record()), record)
-    stats = {name: RunStats(record) for name, record in found.items()}
+            found.setdefault(name, []).append(record)
+    stats = {name: RunStats(total_of(records)) for name, records in found.items()}
     return dict(sorted(stats.items(), key=lambda pair: (-pair[1].runs, pair[0])))
 
 

@@ -25,7 +25,7 @@ from resqpy.store.connection.translation import Command
 from resqpy.store.queues import decode_name
 
 MOST_WRITTEN = 40  # records of a call: about two milliseconds of the server
-_SLOTS = 60  # that are read at once
+_SLOTS = 20  # that are read at once
 _SAMPLED = 200  # queues of a sample, the longest
 _MARKS = 500
 _MARKS_KEPT_S = HOURS.kept_s
@@ -58,7 +58,7 @@ def _text(numbers: Sequence[int]) -> str:
 async def read(
     store: Store, kind: str, grain: Grain, slots: Sequence[int], name: str | None = None
 ) -> list[dict[str, Record]]:
-    """The records of slots, by name. A round trip for each sixty.
+    """The records of slots, by name. A round trip for each twenty.
 
     Args:
         name: only this one.

@@ -138,7 +138,7 @@ async def test_nothing_is_known_yet(viewer: Browser, redis: Redis) -> None:
         assert "The last hour" not in (await browser.get("/")).text
         wrong = await browser.get("/metrics?period=1w")
     assert "Nothing ran in the last hour" in said
-    assert "once a minute by the scheduler" in said
+    assert "leads takes them once a minute" in said
     assert wrong.status_code == 400
     assert "1h, 8h, 72h, 30d" in wrong.text
 
@@ -207,7 +207,7 @@ async def test_the_api_has_the_same(api: ApiClient, redis: Redis) -> None:
 
 
 async def test_a_month_is_read_in_few_round_trips(api: ApiClient, redis: Redis) -> None:
-    """A command for each slot and kind, sixty a trip."""
+    """A command for each slot and kind, twenty a trip."""
     await filled(redis)
     await api("GET /history")
     await redis.config_resetstat()

@@ -21,7 +21,7 @@ from resqpy.web.visit import Visit
 _ROWS = 100
 _MARKS = 20
 _READ_ONLY = "this console is read-only, and no scheduler of resqpy leads."
-_NOT_YET = "they are taken once a minute by the scheduler of resqpy that leads, or by a console."
+_NOT_YET = "the scheduler of resqpy that leads takes them once a minute, or a console that may write to Redis."
 
 
 @dataclass(frozen=True)
