@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -203,6 +203,28 @@ def _stays(why: str) -> Refusal:
 
 
 # -- who has access --
+
+
+async def make_link(visit: Visit, role: str) -> str:
+    """Make a one-time link; its code.
+
+    Raises:
+        UsageError: there is no such role.
+    """
+    sessions = visit.console.sessions
+    assert sessions is not None
+    return await audited(visit, "make", f"link of {role}", partial(sessions.new_link, role))
+
+
+async def make_token(visit: Visit, name: str, scopes: Sequence[str], for_ms: int | None) -> str:
+    """Make a token of a program; its secret.
+
+    Raises:
+        UsageError: the name or a scope is none, or another token has the name.
+    """
+    act = partial(tokens.create, visit.resque.store, name, scopes, for_ms=for_ms)
+    more = " ".join(scopes)
+    return (await audited(visit, "make", f"token {name}", act, scopes=more, in_ms=for_ms))[0]
 
 
 async def revoke_access(visit: Visit, kind: str, named: str) -> bool:

@@ -92,6 +92,45 @@ async def test_each_is_taken_away(
     ]  # fmt: skip
 
 
+async def test_links_and_tokens_are_made(console: Console, admin: Browser, redis: Redis) -> None:
+    """Shown once, noted without their secret; what is wrong is said, and nothing is made."""
+    made = (await admin.post("/access/links/make", data={"role": "operator"})).text
+    [link] = re.findall(r'href="(/login\?code=[^"]+)"', made)
+    code = link.partition("=")[2]
+    async with Browser(console) as bob:
+        assert (await bob.post("/login", data={"code": code})).status_code == 303
+        assert (await bob.get("/enqueue")).status_code == 200
+    made = (await admin.post(
+        "/access/tokens/make", data={"name": "shop", "scopes": "read enqueue:mail", "expires": "30d"}
+    )).text  # fmt: skip
+    [secret] = re.findall(r"<code>(rsq_[^<]+)</code>", made)
+    async with Browser(console) as shop:
+        assert (
+            await shop.get("/queues", headers={"authorization": f"Bearer {secret}"})
+        ).status_code == 200
+    page = (await admin.get("/access")).text
+    assert re.search(
+        r"shop read enqueue:mail now .* in 29 d", re.sub(r"[0-9]+ s ago", "now", words(page))
+    )
+    assert secret not in page
+    for kind, wrong, said in (
+        ("links", {"role": "oper"}, "there is no role"),
+        ("tokens", {"name": "shop", "scopes": "read"}, "there is a token named"),
+        ("tokens", {"name": "a", "scopes": "reed"}, "did you mean"),
+        ("tokens", {"name": "a", "scopes": "read", "expires": "soon"}, "is not a duration"),
+    ):
+        answer = await admin.post(f"/access/{kind}/make", data=wrong)
+        assert answer.status_code == 422
+        assert said in re.findall(r'role="alert">([^<]*)<', answer.text)[0]
+        assert hostile.read(answer.text).foreign == []
+    assert (await admin.post("/access/users/make", data={"role": "x"})).status_code == 404
+    told = await audit(redis)
+    assert [(each["verb"], each["what"]) for each in told] == [
+        ("make", "link of operator"), ("make", "token shop")
+    ]  # fmt: skip
+    assert [each for each in (secret, code) if each in str(told)] == []
+
+
 async def test_what_has_ended_is_forgotten(console: Console, redis: Redis) -> None:
     """With the next that is made: the list of sessions does not grow for ever."""
     async with Browser(console) as browser:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from resqpy.web.pages.area import PAGES
 from tests.web.conftest import Browser, MakeConsole, as_role
+from tests.web.test_chromium import PAGES as CHROMIUM_PAGES
 
 ANYBODY, VIEWER, OPERATOR, ADMIN = "anybody", "viewer", "operator", "admin"
 ROLES = [ANYBODY, VIEWER, OPERATOR, ADMIN]
@@ -60,6 +64,7 @@ TABLE = {
     "GET /metrics": VIEWER,
     "GET /audit": ADMIN,
     "GET /access": ADMIN,
+    "POST /access/{kind}/make": ADMIN,
     "POST /access/{kind}/{id}/revoke": ADMIN,
 }
 FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}": "x", "{verb}": "cancel",
@@ -69,6 +74,17 @@ FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}":
 def test_the_table_has_each_path() -> None:
     """And no other."""
     assert {f"{each.method} {each.path}" for each in PAGES.endpoints} == set(TABLE)
+
+
+def test_axe_looks_at_each_page() -> None:
+    """A new one fails this until it is in the list of `test_axe.py`, or of the pages for Chromium."""
+    source = (Path(__file__).parent / "test_axe.py").read_text()
+    shown = {each.partition("?")[0] for each in CHROMIUM_PAGES}
+    paths = {
+        re.sub(r"\{[^}]*\}.*", "", each.split()[1]) for each in TABLE if each.startswith("GET")
+    }
+    left = {each for each in paths - shown if f'"{each}' not in source}
+    assert left == {"/healthz", "/static/"}
 
 
 @pytest.mark.parametrize("role", ROLES)

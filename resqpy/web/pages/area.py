@@ -109,6 +109,7 @@ PAGES = Area(
         _watched("/metrics", metrics.metrics_page, _HISTORY_S),
         Endpoint("/audit", auditing.audit_page, scope=ADMIN),
         Endpoint("/access", granting.access_page, scope=ADMIN),
+        _change("/access/{kind}/make", granting.make, ADMIN),
         _change("/access/{kind}/{id}/revoke", granting.revoke, ADMIN),
     ],
     refused,

@@ -8,8 +8,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+from resqpy.base.errors import UsageError
+from resqpy.base.when import parse_duration
 from resqpy.web import changing, tokens
-from resqpy.web.pages.parts import back, part_of
+from resqpy.web.access import ROLES
+from resqpy.web.asking import Refusal
+from resqpy.web.pages.parts import back, fields_of, part_of
 from resqpy.web.rendering import page
 from resqpy.web.signin import SESSION_S, Sessions, user_notes
 from resqpy.web.vault import LINK, SESSION, Kept
@@ -42,6 +46,11 @@ class Grant:
 
 async def access_page(visit: Visit) -> Response:
     """Everything that gives access."""
+    return await _page(visit)
+
+
+async def _page(visit: Visit, status: int = 200, **told: str) -> Response:
+    """The page; `link` and `secret` were just made, `error` says why nothing was."""
     store, sessions = visit.resque.store, visit.console.sessions
     now_ms = await store.time_us() // 1000
     known = await tokens.every(store, tidy=False)
@@ -56,7 +65,7 @@ async def access_page(visit: Visit) -> Response:
             for each in await sessions.every(LINK)
         ]  # fmt: skip
         grants["users"] = [_of_user(name, note, begun) for name, note in users.items()]
-    return page(visit, "access", grants=grants)
+    return page(visit, "access", status, grants=grants, told_of=told, roles=[*ROLES])
 
 
 def _of_token(token: tokens.AccessToken) -> Grant:
@@ -90,6 +99,23 @@ def _of_user(name: str, note: Mapping[str, Any], begun: Sequence[Grant]) -> Gran
         "users", name, cut(name), note["role"], made if isinstance(made, int) else None,
         max(uses, default=None),
     )  # fmt: skip
+
+
+async def make(visit: Visit) -> Response:
+    """Make a link or a token. It is shown in this answer, and never again."""
+    kind, fields = visit.request.path_params["kind"], await fields_of(visit)
+    if kind not in ("links", "tokens") or (kind == "links" and visit.console.sessions is None):
+        raise Refusal(404, "There is no such page")
+    try:
+        if kind == "links":
+            code = await changing.make_link(visit, fields.get("role", ""))
+            return await _page(visit, link=visit.url("/login", code=code))
+        ends, scopes = fields.get("expires", "").strip(), fields.get("scopes", "").split()
+        for_ms = parse_duration(ends) if ends else None
+        secret = await changing.make_token(visit, fields.get("name", ""), scopes, for_ms)
+        return await _page(visit, secret=secret)
+    except UsageError as error:
+        return await _page(visit, 422, error=str(error))
 
 
 async def revoke(visit: Visit) -> Response:
