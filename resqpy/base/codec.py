@@ -277,7 +277,7 @@ def without_ends(raw: bytes, *, deadline: bool = True) -> bytes:
     Args:
         deadline: drop that as well.
     """
-    found = _ENDS.match(raw)
+    found = _ENDS.match(raw) if b'"resqpy_' in raw else None
     if found is None:
         return raw
     return found[1] + (b"" if deadline else _EXPIRY.sub(b"", found[2])) + raw[found.end() :]
@@ -472,7 +472,14 @@ def class_of(raw: bytes) -> str | None:
 
 def decode_text(text: str | bytes) -> Any:
     """The value of a JSON text written by us."""
+    if type(text) is str and text.startswith("{"):  # `loads` takes longer than reading a small one
+        value, end = _read(text)
+        if end == len(text):
+            return value
     return json.loads(text)
+
+
+_read = json.JSONDecoder().raw_decode
 
 
 def encode_object(value: Any, what: str = "payload") -> str:

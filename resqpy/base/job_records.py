@@ -6,6 +6,7 @@ import base64
 import re
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from resqpy.base import activejob
@@ -41,9 +42,18 @@ def encode_failed(
 
     `job_json` is inserted unchanged: it must have passed `read_strict`.
     """
-    head = {"worker": worker, "queue": queue}
-    tail = {"exception": exception, "error": error, "backtrace": backtrace, "failed_at": failed_at}
-    return b'%b,"payload":%b,%b' % (encode_clean(head)[:-1], job_json, encode_clean(tail)[1:])
+    head = encode_clean({"worker": worker, "queue": queue})[:-1]
+    what = encode_clean({"exception": exception, "error": error})[1:-1]
+    lines = _stack_json(tuple(backtrace[:-1])) + encode_clean({"": backtrace[-1:]})[5:-2]
+    return b'%b,"payload":%b,%b,"backtrace":[%b],"failed_at":"%b"}' % (
+        head, job_json, what, lines, failed_at.encode(),
+    )  # fmt: skip
+
+
+@lru_cache(256)
+def _stack_json(lines: tuple[str, ...]) -> bytes:
+    """Of a backtrace without its last line: in an incident many have the same."""
+    return encode_clean({"": lines})[5:-2] + b"," if lines else b""
 
 
 def encode_retry_failure(

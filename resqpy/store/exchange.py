@@ -412,10 +412,14 @@ def _taken(
     asked_s: float,
 ) -> list[ClaimedJob]:
     """The claimed jobs, in the order of their queues."""
+    beginnings: dict[int, bytes] = {}
 
     def claim(queue: int, *more: Any) -> JobClaim:
         name = queues[queue - 1]
-        return JobClaim(name, job_records.work_prefix(name, run_at), run_at, *more)
+        beginning = beginnings.get(queue)
+        if beginning is None:
+            beginning = beginnings[queue] = job_records.work_prefix(name, run_at)
+        return JobClaim(name, beginning, run_at, *more)
 
     taken: list[ClaimedJob] = []
     shared: dict[tuple[int, int], JobClaim] = {}

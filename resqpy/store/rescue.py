@@ -171,7 +171,9 @@ class JobNote(NamedTuple):
     @classmethod
     def of(cls, value: bytes | None) -> JobNote:
         """A text as it was read; what somebody else wrote counts as nothing."""
-        parts = (value or b"").split(b"/")
+        if not value:
+            return _NOTHING
+        parts = value.split(b"/")
         return cls(_number(parts[0]), _number(parts[2]) if len(parts) == 3 else 0)
 
     def text(self, at_s: int) -> str:
@@ -181,6 +183,9 @@ class JobNote(NamedTuple):
             at_s: from when on it is kept, in seconds.
         """
         return f"{self.rescues}/{at_s}" + (f"/{self.snoozed}" if self.snoozed else "")
+
+
+_NOTHING = JobNote()
 
 
 def _number(text: bytes) -> int:

@@ -186,38 +186,52 @@ _TEXTS = (
     "type", "queue", "payload", "sent", "result", "timezone", "retried_by", "application", "user",
     "ending",
 )  # fmt: skip
-_READ: dict[str, tuple[str, Callable[[str], Any]]] = {
-    field: (attribute, str if attribute in _TEXTS else _VALUES[text])
+_STATUS = {status.encode(): status for status in TaskStatus}
+
+
+def _status(raw: bytes) -> TaskStatus:
+    return _STATUS.get(raw) or TaskStatus(raw.decode())
+
+
+def _of_text(value: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    return lambda raw: value(raw.decode())
+
+
+_READ: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
+    field.encode(): (
+        attribute,
+        bytes.decode if attribute in _TEXTS else int if text is str else _of_text(_VALUES[text]),
+    )
     for attribute, (field, text, _) in _ONE.items()
-} | {"status": ("status", TaskStatus), "interval": ("interval", int), "cron": ("interval", str)}
-_NAMES = {field.encode(): field for field in _READ}
-_POLICY = ("retries", "backoff", "linked", "once", "said")
+} | {
+    b"status": ("status", _status),
+    b"interval": ("interval", int),
+    b"cron": ("interval", bytes.decode),
+}
+_POLICY = (b"retries", b"backoff", b"linked", b"once", b"said")
 
 
-def from_fields(task_id: str, fields: Mapping[str, str]) -> Record:
-    """The record from fields made by `to_fields`."""
+def _from_fields(task_id: str, fields: Mapping[bytes, bytes]) -> Record:
     values: dict[str, Any] = {"id": task_id}
-    field = ""
+    field = b""
     try:
-        for field, text in fields.items():
+        for field, raw in fields.items():
             known = _READ.get(field)
             if known is not None:
-                attribute, value = known
-                values[attribute] = value(text)
+                values[known[0]] = known[1](raw)
     except Exception as error:
-        raise ValueError(f"its field {field!r}: {error}") from error
+        raise ValueError(f"its field {field.decode()!r}: {error}") from error
     values["retries"] = _retries(*map(fields.get, _POLICY))
-    token = fields.get("lock")
+    token = fields.get(b"lock")
     if token is not None:
-        values["lock"] = TaskLock(token, int(fields["locked"]), int(fields["delivered"]))
+        values["lock"] = TaskLock(token.decode(), int(fields[b"locked"]), int(fields[b"delivered"]))
     return made_of(values)
 
 
 @lru_cache(maxsize=256)
-def _retries(
-    most: str | None, backoff: str | None, linked: str | None, once: str | None, said: str | None
-) -> Retries:
+def _retries(*raw: bytes | None) -> Retries:
     """They are the same for many tasks, and parsing them costs more than a run should."""
+    most, backoff, linked, once, said = (None if each is None else each.decode() for each in raw)
     wait = _USUAL_WAIT if backoff is None else Backoff.parse(backoff)
     tries = int(most or "0")
     most_often = None if tries < 0 else tries
@@ -231,9 +245,7 @@ def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
         MalformedTask: somebody has changed it.
     """
     try:
-        names = [_NAMES.get(word) or word.decode() for word in flat[::2]]
-        texts = [word.decode() for word in flat[1::2]]
-        return from_fields(task_id, dict(zip(names, texts, strict=True)))
+        return _from_fields(task_id, dict(zip(flat[::2], flat[1::2], strict=True)))
     except Exception as error:  # a foreign value may let anything raise
         raise MalformedTask(
             f"the record of the tracked task {task_id} can't be read ({error}): it is left alone; find out who "

@@ -22,6 +22,7 @@ from resqpy.base.errors import (
 )
 from resqpy.base.json_forms import to_json
 from resqpy.base.json_rules import plain
+from resqpy.base.model import Job
 from resqpy.engine.lifecycle import Attempts, Command, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, HookLimit
 from resqpy.engine.run import Run
@@ -120,7 +121,9 @@ class TrackedRun(Claimed):
         self.task.processing.hold(self.lock)
         self.task.on("lock_lost", self._cancel_later)
         own = codec.decode_text(record.payload)  # a task's changes of its inputs are not saved
-        run.job = replace(run.job, args=[own, *run.job.args[1:]])
+        job = run.job
+        args = [own, *job.args[1:]]
+        run.job = Job(job.class_name, args, job.queue, job.raw, job.extra, job.wrapper)
         run.lifecycle = self
 
     # -- called by others --

@@ -15,19 +15,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4232, 29),
+    "base": (4244, 29),
     "cli": (6182, 51),
     "contrib": (903, 15),
     "diagnosis": (2719, 14),
     "embedded": (490, 6),
-    "engine": (6961, 47),
+    "engine": (6970, 47),
     "framework": (8782, 54),
     "plugins": (392, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6949, 32),
+    "store": (6957, 32),
     "testing": (585, 6),
-    "tracked": (4262, 20),
+    "tracked": (4269, 20),
     "web": (5964, 51),
 }
 NOT_CODE = {

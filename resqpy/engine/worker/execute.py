@@ -103,13 +103,14 @@ def _onion(run: Run, plugins: tuple[Plugin, ...], core: CallNext) -> CallNext:
 
 
 async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
-    limit = HookLimit(run, plugin)
+    limit = None if plugin.hook_timeout is None else HookLimit(run, plugin)
     try:
-        await limit.around(call_next)
+        await (plugin.around(run, call_next) if limit is None else limit.around(call_next))
     except asyncio.CancelledError as error:
-        if not limit.over and (run.cancelled or run.interrupted):
+        late = limit is not None and limit.over
+        if not late and (run.cancelled or run.interrupted):
             raise
-        _plugin_failed(run, limit.error() if limit.over else _cancelled(run, error))
+        _plugin_failed(run, limit.error() if late and limit else _cancelled(run, error))
     except BaseException as error:  # SystemExit too, as with a task
         _reraise_from_keyboard(error)
         _plugin_failed(run, error)

@@ -10,7 +10,7 @@ scheduler leads, which would move a delayed job, it is put back to the tail of i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from resqpy.base.clock import Clock
 from resqpy.base.errors import InvalidInputs, StoreError, UnknownTask
@@ -70,10 +70,13 @@ class Newer:
         if self._own:
             await workers.forget(self._store, self._incarnation)
 
-    async def settle(self, run: Run, outcome: Outcome) -> Outcome:
-        """The final outcome of a run: its own, or it is left to others."""
+    def settle(self, run: Run, outcome: Outcome) -> Awaitable[Outcome] | None:
+        """The final outcome of a run, if others are to be asked: its own, or it is left to them."""
         if not self._may_be_newer(run, outcome) or not self._has_time(run.class_name):
-            return outcome
+            return None
+        return self._settled(run, outcome)
+
+    async def _settled(self, run: Run, outcome: Outcome) -> Outcome:
         try:
             if not await self._others_know(run):
                 return outcome

@@ -46,7 +46,7 @@ from resqpy.store.exchange import HELD, EndCommands, JobClaim
 from resqpy.store.locks import UNLOCK
 from resqpy.store.workers import php_status_command
 
-Settle = Callable[[Run, Outcome], Awaitable[Outcome]]
+Settle = Callable[[Run, Outcome], Awaitable[Outcome] | None]
 _MAY_HAVE_RUN = (
     "an at-most-once job that was marked as started came back, for example after a failover of Redis: it may "
     "have run already, and is not run again"
@@ -213,8 +213,8 @@ def _drops(run: Run) -> Sequence[Arg] | None:
     return [key for _, *keys in run.effects for key in keys]
 
 
-async def _as_it_is(_: Run, outcome: Outcome) -> Outcome:
-    return outcome
+def _as_it_is(_: Run, __: Outcome) -> None:
+    return None
 
 
 _MOST_WORKED = 100
@@ -229,7 +229,7 @@ class Runner:
         events: receives what does not end when it is cut off.
 
     Attributes:
-        settle: decides the final outcome of a run.
+        settle: decides the final outcome of a run that failed; None: it is its own.
         waits: how long (ms) a job that is taken now from a queue has waited, as far as it is known.
     """
 
@@ -296,12 +296,9 @@ class Runner:
     async def _work(self, slot: Slot, run: Run) -> None:
         OWNER.set(run)
         run.begun = True
-        definition = run.definition
-        stopped = run.interrupted or run.cancelled
-        direct = (
-            definition is not None and definition.direct and run.claim.locks == definition.locks
-        )
-        if definition is None or not direct or stopped or run.ends or run.php:
+        definition, locks = run.definition, run.claim.locks
+        special = run.interrupted or run.cancelled or run.ends or run.php
+        if definition is None or not definition.direct or locks != definition.locks or special:
             await self._work_through(slot, run)
             return
         # The same as `execute` for such a run, without its nested coroutines.
@@ -327,8 +324,11 @@ class Runner:
         outcome = conclude(run)
         if definition.around:
             outcome = passed(run, outcome) or await afterwards(run)
-        if outcome.kind is OutcomeKind.FAILURE:
-            outcome = await self._settled(run, outcome)
+        if (
+            outcome.kind is OutcomeKind.FAILURE
+            and (asking := self.settle(run, outcome)) is not None
+        ):
+            outcome = await self._settled(asking)
         self.end(slot, run, outcome)
         # The traceback of an error has this frame: in a circle it would keep what failed until a collection.
         del run, outcome
@@ -345,13 +345,16 @@ class Runner:
                 outcome = await execute(run, self.threads, self._definitions)
         except BaseException as error:
             outcome = _own_fault(error)
-        if outcome.kind is OutcomeKind.FAILURE:
-            outcome = await self._settled(run, outcome)
+        if (
+            outcome.kind is OutcomeKind.FAILURE
+            and (asking := self.settle(run, outcome)) is not None
+        ):
+            outcome = await self._settled(asking)
         self.end(slot, run, outcome)
 
-    async def _settled(self, run: Run, outcome: Outcome) -> Outcome:
+    async def _settled(self, asking: Awaitable[Outcome]) -> Outcome:
         try:
-            return await self.settle(run, outcome)
+            return await asking
         except BaseException as error:
             return _own_fault(error)
 

@@ -53,7 +53,7 @@ local function obstacle(commands)
   for _, command in ipairs(commands) do
     local key, kind, wanted = nil, nil, TYPES[command[1]]
     if wanted then
-      kind = redis.call('TYPE', command[2]).ok
+      kind = kind_of(command[2])
       if kind ~= wanted and kind ~= 'none' then key = command[2] end
     elseif command[1] == 'STEP' then
       key, kind, wanted = step_obstacle(command)
@@ -126,7 +126,7 @@ local function read_commands(id, beginning)
   return commands
 end
 
-local reported = tonumber(word())
+local reported, spared = tonumber(word()), false
 for index = 1, reported do
   local id, beginning, counts = word(), word(), word()
   local commands = read_commands(id, beginning)
@@ -138,7 +138,8 @@ for index = 1, reported do
     local problem, held = nil, true
     if #commands > 0 then
       -- first a write that needs no memory: after it, Redis refuses no others for lack of it
-      redis.call('DEL', record .. ':')
+      if not spared then redis.call('DEL', record .. ':') end
+      spared = true
       -- an error (a missing permission, for example) is the problem of this end, not of the others
       local fine, said, holds = pcall(carry_out, commands)
       if fine then
