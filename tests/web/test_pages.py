@@ -187,6 +187,11 @@ async def test_failed_entries_by_filter(ann: Browser, redis: Redis) -> None:
     [link] = re.findall(r'href="([^"]+)">search on', page)
     rest = words((await ann.get(link.replace("&amp;", "&"))).text)
     assert "1 found in 51 of 10,051 entries" in rest
+    for verb in ("retry", "remove"):  # of all that match, on whatever page they are
+        [link] = re.findall(rf'href="(/failed/bulk\?verb={verb}[^"]*)"', page)
+        asked = words((await ann.get(link.replace("&amp;", "&"))).text)
+        assert f"{verb.capitalize()} 1 failed job?" in asked
+    assert "/failed/bulk" not in (await ann.get("/failed/entries")).text
 
 
 async def test_an_entry(ann: Browser, make_console: MakeConsole, redis: Redis) -> None:
