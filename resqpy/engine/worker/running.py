@@ -206,11 +206,12 @@ def _drops(run: Run) -> Sequence[Arg] | None:
         or not run.claim.bare
     ):
         return None
-    if not run.effects:
-        return ()
-    if any(command[0] != "DEL" for command in run.effects):
-        return None
-    return [key for _, *keys in run.effects for key in keys]
+    keys: list[Arg] = []
+    for name, *names in run.effects:
+        if name != "DEL":
+            return None
+        keys += names
+    return keys
 
 
 def _as_it_is(_: Run, __: Outcome) -> None:
