@@ -232,7 +232,7 @@ class Console:
                 self._resque = Resque(found, self.registry.definitions if self.registry else None)
                 # who may only read may run no scripts either
                 self._resque.store.scripts = not self.options.read_only
-                self.live = LiveEvents(self._resque.store, self.pages.forget)
+                self.live = LiveEvents(self._resque.store, self.pages.news)
                 self.installation = Installation(self._resque.store)
                 if not self.options.read_only:
                     self._sampling = own_task(

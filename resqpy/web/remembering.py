@@ -32,7 +32,7 @@ class Remembered(Generic[T]):
         self, read: Callable[[], Awaitable[T]], seconds: float, *, from_start: bool = False
     ) -> None:
         self._read = read
-        self._seconds = seconds
+        self.seconds = seconds
         self._from_start = from_start
         self._task: OwnTask[T] | None = None
         self._value: T | None = None
@@ -67,7 +67,7 @@ class Remembered(Generic[T]):
         began_s = SYSTEM_CLOCK.monotonic()
         found = await self._read()
         since_s = began_s if self._from_start else SYSTEM_CLOCK.monotonic()
-        self._value, self._until_s = found, since_s + self._seconds
+        self._value, self._until_s = found, since_s + self.seconds
         return found
 
     def forget(self) -> None:
@@ -83,6 +83,7 @@ class Remembered(Generic[T]):
 
 
 _MOST = 50  # pages
+CURRENT_S = 2.0  # what is shared for longer, such as the history, has no news in this time
 
 
 class SharedPages:
@@ -115,6 +116,11 @@ class SharedPages:
         self._pages = {key: each for key, each in self._pages.items() if not each.over}
         while len(self._pages) >= _MOST:
             del self._pages[next(iter(self._pages))]
+
+    def news(self) -> None:
+        """Read the pages again that show how things are now: new numbers have come."""
+        kept = {key: each for key, each in self._pages.items() if each.seconds > CURRENT_S}
+        self._pages = kept
 
     def forget(self) -> None:
         """Read all pages again, because something was changed. Who asked before gets what was read before."""

@@ -157,6 +157,23 @@ async def test_new_numbers_are_read_anew(shown: Console, redis: Redis) -> None:
             assert "2 jobs waiting" in (await ann.get("/queues")).text
 
 
+async def test_the_history_is_not_read_for_each_new_number(shown: Console, redis: Redis) -> None:
+    """Processes write it every ten seconds; it is the page that costs most."""
+    await filled(redis)
+    await shown.open()
+    async with viewers(shown, 1) as (ann,), shown.live.watching() as watcher:
+        await watcher.waiting.get()
+        await ann.get("/metrics")
+        await redis.rpush("resque:queue:mail", "{}")
+        assert (await watcher.waiting.get())[1]["waiting"] == 2
+        await redis.config_resetstat()
+        await ann.get("/metrics")
+        stats = await redis.info("commandstats")
+    assert (
+        stats.get("cmdstat_hgetall", {"calls": 0})["calls"] < 60
+    )  # a few are of who looks for numbers
+
+
 async def test_an_error_is_told_to_all_and_not_kept(shown: Console, redis: Redis) -> None:
     """The next one reads again."""
     await filled(redis)

@@ -22,11 +22,11 @@ from resqpy.web.pages import (
     tracked,
     workers,
 )
+from resqpy.web.remembering import CURRENT_S
 from resqpy.web.rendering import page, static
 from resqpy.web.visit import Area, Endpoint, Handler, Visit
 
 _PASSING = (502, 503, 504)  # troubles of Redis
-_SHARED_S = 2.0
 _HISTORY_S = 10.0  # as often as processes write it
 
 
@@ -49,7 +49,7 @@ def _open(path: str, handler: Handler, method: str = "GET") -> Endpoint:
     return Endpoint(path, handler, method, scope=None)
 
 
-def _watched(path: str, handler: Handler, shared_s: float = _SHARED_S) -> Endpoint:
+def _watched(path: str, handler: Handler, shared_s: float = CURRENT_S) -> Endpoint:
     """A page that many may have open."""
     return Endpoint(path, handler, shared_s=shared_s)
 
