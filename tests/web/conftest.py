@@ -13,6 +13,8 @@ from resqpy.store.connection.options import RedisOptions
 from resqpy.web import app
 from resqpy.web.access import Access
 from resqpy.web.app import Console, ConsoleOptions
+from resqpy.web.pages import bulk
+from tests.support.waiting import PATIENCE_S
 from tests.web.asking import ApiClient
 
 BASE = "http://localhost:8937"
@@ -50,6 +52,12 @@ class Browser(httpx2.AsyncClient):
 
 
 MakeConsole = Callable[..., Console]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bulk run that ends is waited for, however busy the machine is."""
+    monkeypatch.setattr(bulk, "_QUICK_S", PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from resqpy.store import failures
 from resqpy.web import bulk
 from resqpy.web.app import Console
+from resqpy.web.pages import bulk as pages
 from tests.cli.conftest import Call, Program, client, environ, program, resqpy, root
 from tests.support.waiting import wait_for
 from tests.web.asking import ApiClient
@@ -60,6 +61,7 @@ class Steps:
         self._may = asyncio.Semaphore(0)
         self.waits = self.begun = 0
         monkeypatch.setattr(failures, "settle", self._settle)
+        monkeypatch.setattr(pages, "_QUICK_S", 0.0)  # it does not end before its request
 
     async def _settle(self, *given: Any, **more: Any) -> list[str]:
         self.waits += 1
