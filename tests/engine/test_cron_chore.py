@@ -97,7 +97,7 @@ def named(expression: str, end: datetime, zone: str | None = None) -> list[int]:
 # -- exactly what is named --
 
 YEAR = {
-    "hourly": "@hourly",
+    "every three hours": "0 */3 * * *",
     "every half hour at work": "*/30 9-17 * * mon-fri Europe/Berlin",
     "at night": "30 2 * * * Europe/Berlin",
     "wildcard at night": "*/30 2 * * * America/New_York",
