@@ -374,7 +374,8 @@ def _pack(
 
 
 def _unpack(reply: Any, request: Request) -> Exchanged:
-    if reply[-1].decode() != request.args[0]:
+    own = isinstance(reply, list) and reply and isinstance(reply[-1], bytes)
+    if not own or reply[-1].decode("utf-8", "replace") != request.args[0]:
         raise OutcomeUnknown(
             "Redis, or a proxy before it, sent the reply to another command; reconnecting"
         )

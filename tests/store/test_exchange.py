@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resqpy.base import codec, job_records
-from resqpy.base.errors import StoreError, StoreMisconfigured
+from resqpy.base.errors import OutcomeUnknown, StoreError, StoreMisconfigured
 from resqpy.base.json_rules import read_strict
 from resqpy.base.model import WorkerId
 from resqpy.embedded import PrivateServer
@@ -739,3 +739,20 @@ async def test_rights_that_end_in_an_end_or_behind_it(
         await other.close()
         await redis.execute_command("ACL", "DELUSER", "half")
     assert await redis.get("resque:stat:processed") == b"1"
+
+
+@pytest.mark.parametrize(
+    "reply", [b"62e7c60df387b2adb95ed764e03f20561335efe4", 1, None, b"", [], [1], [b"\xff"], [[]]]
+)
+async def test_the_reply_to_another_command_is_none(desk: Desk, reply: Any) -> None:
+    """Whatever it looks like: what became of the exchange is not known."""
+    sent = desk.exchange.send((), PLACES, ["q"], "2026-11-30T00:00:00Z")
+    await sent.replies
+    mixed_up: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    mixed_up.set_result([reply])
+    request = sent._replace(replies=mixed_up)
+
+    with pytest.raises(OutcomeUnknown, match="the reply to another command"):
+        desk.exchange.arrived(request)
+    with pytest.raises(OutcomeUnknown, match="the reply to another command"):
+        await desk.exchange.answer(request)
