@@ -15,6 +15,7 @@ from resqpy.framework.api.limit import LimitHandle, key_text
 from resqpy.store import limits, queues
 from tests.engine.test_limits import LAZY, SLOTS, Desk
 from tests.engine.test_task_limits import desk, ends, numbers, put, raw
+from tests.support.clocks import WrongClock
 from tests.support.waiting import wait_for
 from tests.support.working import working
 
@@ -179,19 +180,24 @@ def test_rates_that_are_none(made: Any) -> None:
         made()
 
 
-async def test_workers_keep_a_rate(redis_url: str, redis: Any) -> None:
-    """In two processes, without polling: about two exchanges a job; none begins before its time."""
+@pytest.mark.parametrize("step_ms", [0, HOUR, -HOUR])
+async def test_workers_keep_a_rate(redis_url: str, redis: Any, step_ms: int) -> None:
+    """In two processes, without polling: about two exchanges a job; none begins before its time, though the clock
+    of their machine steps with each job.
+    """
     begun: list[float] = []
+    clock = WrongClock(0)
 
     async def job(_: Any) -> None:
+        clock.ahead_ms += step_ms
         seconds, micros = await redis.time()
         begun.append(seconds + micros / 1e6)
 
     jobs = {"C": {"perform": job, "limit": Rate(50)}}
     async with (
         Queue(redis_url) as queue,
-        working(redis_url, jobs, "q", slots=3, **LAZY) as one,
-        working(redis_url, jobs, "q", slots=3, **LAZY) as other,
+        working(redis_url, jobs, "q", slots=3, clock=clock, **LAZY) as one,
+        working(redis_url, jobs, "q", slots=3, clock=clock, **LAZY) as other,
     ):
         await one.until_quiet()
         await other.until_quiet()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from resqpy import MultiWorker, ScalingOptions, WorkerOptions
+from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.connection.tracker import Tracker
 from tests.support.waiting import PATIENCE_S, wait_for
@@ -115,6 +116,7 @@ def new_worker(
     *,
     slots: int = 1,
     redis: Mapping[str, Any] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
     **options: Any,
 ) -> MultiWorker:
     """A worker that is not started yet; `options` are those of `WorkerOptions`."""
@@ -124,6 +126,7 @@ def new_worker(
         queues,
         WorkerOptions(**{"stop_timeout_s": 5.0, **options}),
         ScalingOptions(min_task_processors=slots, max_task_processors=slots),
+        clock,
     )
 
 
