@@ -132,7 +132,10 @@ async def test_one_instance_among_three_processes(redis_url: str, redis: Any) ->
         )
         since = len(await runs(redis))
         await wait_for(lambda: goes_on(redis, since), timeout=100)
-        assert await redis.zcard(DUE) + await redis.hlen(OUT) == 1
+        async with redis.pipeline() as both:  # in one step: it goes from one to the other
+            both.zcard(DUE)
+            both.hlen(OUT)
+            assert sum(await both.execute()) == 1
         told = await runs(redis)
     begun = [at for what, at in told if what == "begin"]
     assert len(begun) == len(set(begun))
