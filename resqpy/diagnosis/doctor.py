@@ -261,7 +261,7 @@ class Diagnosis:
     async def _overdue(self) -> Found:
         members = await delayed.seconds(self._store, 0, 999)
         before_s = (self._now_ms - OVERDUE_MS) // 1000
-        overdue = [each for each in members if each.isdigit() and int(each) < before_s]
+        overdue = [each for each in members if delayed.is_second(each) and int(each) < before_s]
         jobs = sum(await delayed.lengths(self._store, overdue))
         if not jobs:
             return

@@ -331,9 +331,7 @@ class Explanation:
             if count <= _LOCKS:
                 kind = lock.partition(":")[0]
                 what = "being enqueued" if kind == "lock" else "running"
-                yield self._lock(
-                    lock, int(value) * 1000 if value.isascii() and value.isdigit() else None, what
-                )
+                yield self._lock(lock, locks.ends_ms(value), what)
         if count > _LOCKS:
             more = f"and {count - _LOCKS:,} more locks of it"
             yield Finding("more locks", more, blocks=True, remedy="resqpy locks shows them")

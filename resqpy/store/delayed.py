@@ -102,8 +102,8 @@ async def seconds_and_index(
 
 
 def _member_second(member: bytes) -> int | None:
-    text = member.rpartition(b":")[2]
-    return int(text) if text.isdigit() else None
+    text = decode_name(member.rpartition(b":")[2])
+    return int(text) if is_second(text) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ async def of_class(store: Store, class_name: str) -> AsyncIterator[tuple[str, st
             yield lock
 
 
+def ends_ms(value: str) -> int | None:
+    """When a lock expires, by its value; None: it does not say so in seconds."""
+    return int(value) * 1000 if value.isascii() and value.isdigit() and len(value) < 12 else None
+
+
 async def delete(store: Store, name: str) -> int:
     """Delete a lock by the name under which it is listed; returns how many there were (0 or 1)."""
     return int(await store.call("DEL", store.keys.named(name)))

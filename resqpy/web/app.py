@@ -269,6 +269,7 @@ class Console:
         self.hour.close()
         self.problems.close()
         self.groups.close()
+        self.pages.forget()
         await self.bulk.close()
         found, self._resque = self._resque, None
         if found is not None:

@@ -97,14 +97,14 @@ def as_asked(request: Request, error: Exception) -> Exception:
     return StoreUnavailable(str(error)) if lost else error
 
 
-async def form_of(request: Request, most: int = MAX_FORM) -> dict[str, list[str]]:
+async def form_of(request: Request, most: int = MAX_FORM) -> dict[str, str]:
     """The fields of a form by name.
 
     Args:
         most: bytes of the form.
 
     Raises:
-        Refusal: it is too large, or not a form.
+        Refusal: it is too large, or not a form; or it has two fields of one name, of which one would be dropped.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
@@ -117,9 +117,11 @@ async def form_of(request: Request, most: int = MAX_FORM) -> dict[str, list[str]
         )  # fmt: skip
     except ValueError as error:
         raise Refusal(400, "The form can't be read", str(error)) from error
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(400, "The form can't be read", f"It has two fields named {twice[:60]!r}.")
     return found
 
 

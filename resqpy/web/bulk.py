@@ -129,7 +129,9 @@ def _run(run_id: str, flat: Sequence[bytes], now_ms: int) -> BulkRun | None:
     if fields.get("verb") not in VERBS or fields.get("state") not in STATES:
         return None
     numbers = {
-        name: int(text) for name, text in fields.items() if text.isascii() and text.isdigit()
+        name: int(text)
+        for name in ("expected", "done", "found", "began", "until")
+        if (text := fields.get(name, "")).isascii() and text.isdigit() and len(text) < 16
     }
     state = fields["state"]
     if state in (COUNTING, RUNNING) and numbers.get("until", 0) < now_ms:

@@ -236,7 +236,8 @@ async def revoke_access(visit: Visit, kind: str, named: str) -> bool:
     store, sessions = visit.resque.store, visit.console.sessions
     of = {"sessions": SESSION, "links": LINK}
     if kind == "tokens":
-        [what] = [each.name for each in await tokens.every(store) if each.digest == named] or [""]
+        known = [each.name for each in await tokens.every(store) if each.is_called(named)]
+        what = ", ".join(known) or named
         return await audited(visit, "revoke", f"token {what}", partial(_revoked, store, named))
     if sessions is None or kind not in (*of, "users"):
         raise Refusal(404, "There is no such page")

@@ -101,7 +101,7 @@ class SharedPages:
         query = visit.request.query_params.multi_items()
         if any(name == "done" for name, _ in query):
             return await endpoint.handler(visit)
-        asked = tuple(sorted(pair for pair in query if pair[0] not in OF_ONE_VISIT))
+        asked = tuple(pair for pair in query if pair[0] not in OF_ONE_VISIT)
         may = tuple(visit.who.allows(scope) for scope in (READ, OPERATE, ADMIN))
         key = (visit.path, asked, may)
         if key not in self._pages:

@@ -12,6 +12,7 @@ from typing import Any
 
 from resqpy.base import codec
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, UsageError
+from resqpy.base.foreign_time import noted_ms
 from resqpy.base.imports import near_match
 from resqpy.diagnosis import texts
 from resqpy.store.connection.client import Store
@@ -64,6 +65,10 @@ class AccessToken:
         """What people name it by."""
         return self.digest[:_ID_LENGTH]
 
+    def is_called(self, text: str) -> bool:
+        """Whether a text is its name, its id or its digest."""
+        return text in (self.name, self.id, self.digest)
+
 
 def token_json(token: AccessToken) -> dict[str, Any]:
     """For programs, without the secret, which nobody has."""
@@ -86,10 +91,11 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     found = dict.fromkeys("tasks" if each == "tasks:*" else each for each in scopes)
     for scope in found:
         head = next((s for s in SCOPES if s.endswith(":") and scope.startswith(s)), "")
-        if (scope not in SCOPES and (not head or scope == head)) or scope.endswith(":"):
-            known = [each + "TASK" if each.endswith(":") else each for each in SCOPES]
-            hint = near_match(scope, known)
-            raise UsageError(f"there is no scope {scope!r}{hint} (scopes: {', '.join(known)})")
+        known = scope in SCOPES or (head and scope.isprintable())
+        if not known or scope.endswith(":"):
+            names = [each + "TASK" if each.endswith(":") else each for each in SCOPES]
+            hint = near_match(scope, names)
+            raise UsageError(f"there is no scope {scope!r}{hint} (scopes: {', '.join(names)})")
     if not found:
         raise UsageError(f"a token needs a scope (scopes: {', '.join(SCOPES)})")
     return tuple(found)
@@ -201,7 +207,7 @@ def _invalid(detail: str) -> Refusal:
 
 async def revoke(store: Store, named: str) -> list[AccessToken]:
     """Remove the token with this name or id; returns what was removed."""
-    gone = [each for each in await every(store) if named in (each.name, each.id, each.digest)]
+    gone = [each for each in await every(store) if each.is_called(named)]
     if gone:
         await _forget(store, gone)
     return gone
@@ -246,5 +252,5 @@ def _token(digest: bytes, raw: bytes, used: bytes | None) -> AccessToken | None:
         tuple(map(str, scopes)),
         fields["created"] if isinstance(fields.get("created"), int) else 0,
         until,
-        int(used) if used is not None and used.isdigit() else None,
+        noted_ms(used) if used is not None else None,
     )

@@ -16,19 +16,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4244, 29),
-    "cli": (6182, 51),
+    "cli": (6180, 51),
     "contrib": (903, 15),
-    "diagnosis": (2719, 14),
+    "diagnosis": (2717, 14),
     "embedded": (490, 6),
     "engine": (6970, 47),
     "framework": (8782, 54),
     "plugins": (392, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6958, 32),
+    "store": (6960, 32),
     "testing": (585, 6),
     "tracked": (4269, 20),
-    "web": (5968, 51),
+    "web": (5987, 51),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -20,6 +20,7 @@ TEXTS = [
     "//evil.test/",
     "%2f..%2f",
     "x" * 10_000,
+    "9" * 5000,  # of so many digits Python makes no number
     "=1,*,!a",
 ]
 NO_TEXT = b"\xff\xfe<b>"
@@ -73,7 +74,13 @@ async def fill(redis: Redis) -> None:
             dict.fromkeys(("who", "role", "by", "address", "verb", "what", "more"), text),
         )
     run: dict[Any, Any] = dict(zip(("who", "error", "class", "state", "verb"), TEXTS, strict=False))
-    going: dict[Any, Any] = {**run, "verb": "retry", "state": "running", "until": 9**14}
+    going: dict[Any, Any] = {
+        **run,
+        "verb": "retry",
+        "state": "running",
+        "until": 9**14,
+        "class": "9" * 5000,
+    }
     for name, fields in (("0" * 22, run), ("1" * 22, going)):
         await redis.hset(f"resque:resqpy:web:run:{name}", mapping=fields)
         await redis.rpush("resque:resqpy:web:runs", name, TEXTS[0], NO_TEXT)
@@ -132,6 +139,7 @@ class Reader(HTMLParser):
         self.foreign: list[str] = []
         self.links: list[str] = []
         self.forms: list[str] = []
+        self._fields: set[str] = set()  # of the form that is being read
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note an element and its attributes."""
@@ -139,6 +147,7 @@ class Reader(HTMLParser):
             self.foreign.append(f"<{tag}>")
         if tag == "script" and "/static/" not in (dict(attrs).get("src") or ""):
             self.foreign.append("<script>")
+        self._field(tag, dict(attrs))
         for name, value in attrs:
             if name not in ATTRIBUTES.split():
                 self.foreign.append(f"{tag} {name}")
@@ -148,6 +157,16 @@ class Reader(HTMLParser):
                 self.links.append(value)
             if name == "action" and value:
                 self.forms.append(value)
+
+    def _field(self, tag: str, attrs: dict[str, str | None]) -> None:
+        """Of two fields with one name the console reads neither rightly; of radio buttons one is sent."""
+        if tag == "form":
+            self._fields.clear()
+        name = attrs.get("name")
+        if tag in ("input", "select", "textarea") and name and attrs.get("type") != "radio":
+            if name in self._fields:
+                self.foreign.append(f"two fields {name}")
+            self._fields.add(name)
 
 
 def _ours(url: str) -> bool:

@@ -16,10 +16,12 @@ import pytest
 import uvicorn
 from redis.asyncio import Redis
 
+from resqpy.base import codec
 from resqpy.web.app import Console
 from tests.support.waiting import wait_for
 from tests.web import hostile
 from tests.web.conftest import MakeConsole, as_role
+from tests.web.test_pages import entry
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PAGES = (
@@ -107,6 +109,34 @@ async def test_the_numbers_of_an_open_page_follow(
         await tab.do("Page.navigate", url=f"{base}/failed/entries")  # which has nothing to follow
         await wait_for(lambda: not console.live._watchers)
         assert tab.complaints == []
+
+
+async def test_a_failed_job_is_edited_and_enqueued(
+    make_console: MakeConsole, redis: Redis, tmp_path: Path
+) -> None:
+    """As a browser sends the form, at a time of its own."""
+    raw = entry(1, job=b'{"class":"Ruby","queue":"mail","args":["ada"]}')
+    await redis.rpush("resque:failed", entry(0), raw)
+    where = f"/failed/entries/{codec.digest(raw)}?at=1"
+    fill = """
+        document.querySelector('[name=args]').value = '["eve"]'
+        document.querySelector('[name=due]').value = '2096-10-02T07:06'
+        document.querySelector('[name=old][value=remove]').checked = true
+        document.querySelector('main form.fields .main').click()
+    """
+    console = make_console(authenticate=as_role("operator"))
+    async with served(console) as base, Tab.opened(tmp_path) as tab:
+        await tab.do("Page.navigate", url=f"{base}{where}")
+        await tab.until("document.querySelector('main a[href^=\"/enqueue\"]') !== null")
+        await tab.value("document.querySelector('main a[href^=\"/enqueue\"]').click()")
+        await tab.until("document.querySelector('[name=due]') !== null")
+        await tab.value(fill)
+        await tab.until("location.search.includes('done=replaced')")
+        assert tab.complaints == []
+    assert await redis.lrange("resque:delayed:3999999960", 0, -1) == [
+        b'{"class":"Ruby","queue":"mail","args":["eve"]}'
+    ]
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(0)]
 
 
 class Tab:

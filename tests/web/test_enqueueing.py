@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from enum import Enum
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from redis.asyncio import Redis
@@ -134,6 +135,59 @@ async def test_a_job_is_enqueued_by_the_form(ann: Browser, redis: Redis) -> None
     assert "a@b" not in str(first)
 
 
+async def test_with_other_values_it_is_another_job(ann: Browser, redis: Redis) -> None:
+    """Who goes back in the browser, changes something, and sends the form again gets what they typed."""
+    form = filled((await ann.get("/enqueue?task=mail")).text)
+    for more in (
+        {"input.to": "a"},
+        {"input.to": "b"},
+        {"input.to": "b"},
+        {"input.to": "b", "in": "2h"},
+    ):
+        assert (await ann.post("/enqueue", data={**form, **more})).status_code == 303
+    assert [job["args"][0]["to"] for job in await waiting(redis, "mails")] == ["a", "b"]
+    assert await redis.zcard("resque:delayed_queue_schedule") == 1
+
+
+async def test_a_form_with_two_fields_of_one_name_is_refused(ann: Browser, redis: Redis) -> None:
+    """None of them is dropped in silence."""
+    form = filled((await ann.get("/enqueue?task=mail")).text)
+    given = {**form, "input.to": ["a", "b"]}
+    answer = await ann.post("/enqueue", data=given)
+    assert (answer.status_code, "input.to" in answer.text) == (400, True)
+    assert await redis.keys("*") == []
+
+
+HUGE = "1e400"  # JSON, but a number that no worker can read
+
+
+@pytest.mark.parametrize(
+    ("query", "typed", "field"),
+    [
+        ("", {"class": "x", "queue": "q", "args": f"[{HUGE}]"}, ""),
+        ("", {"class": "x", "queue": "q", "args": '["\\ud800"]'}, ""),
+        ("", {"class": "x\udc80", "queue": "q", "args": "[]"}, ""),
+        ("", {"class": "x", "queue": "q", "args": "1" * 5000}, "args"),
+        ("?task=mail&as=json", {"args": f'[{{"to": "a", "options": {{"n": {HUGE}}}}}]'}, "args"),
+        ("?task=mail", {"input.to": "a", "input.options": f'{{"n": {HUGE}}}'}, "input.options"),
+        ("?task=mail", {"input.to": "a", "input.times": "1" * 5000}, "input.times"),
+        ("?task=mail", {"input.to": "a\udc80"}, "input.to"),
+    ],
+)  # fmt: skip
+async def test_what_no_worker_could_read_is_refused(
+    ann: Browser, redis: Redis, query: str, typed: dict[str, str], field: str
+) -> None:
+    """With what is wrong."""
+    form = filled((await ann.get(f"/enqueue{query}")).text) | typed
+    body = urlencode(form, errors="surrogateescape")
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await ann.post("/enqueue", content=body, headers=kind)
+    assert answer.status_code == 422, answer.text[-900:]
+    said = faults(answer.text).get(field) or re.findall(r'role="alert">([^<]+)<', answer.text)[0]
+    assert said
+    assert await redis.keys("*") == []
+
+
 @pytest.mark.parametrize(
     ("typed", "wrong"),
     [
@@ -143,8 +197,8 @@ async def test_a_job_is_enqueued_by_the_form(ann: Browser, redis: Redis) -> None
          {"input.to_all": "input 'to_all[1]' must be str, got 1 (int)"}),
         ({"input.to": "a", "queue": "a,b"}, {"queue": None}),
         ({"input.to": "a", "in": "soon"}, {"in": None}),
-        ({"input.to": "a", "at": "soon"}, {"at": None}),
-        ({"input.to": "a", "in": "5m", "at": "2030-01-01T00:00"}, {"at": "give one of the two times"}),
+        ({"input.to": "a", "due": "soon"}, {"due": None}),
+        ({"input.to": "a", "in": "5m", "due": "2030-01-01T00:00"}, {"due": "give one of the two times"}),
         ({"input.to": "[FILTERED]"}, {"input.to": None}),
     ],
 )  # fmt: skip
@@ -166,7 +220,7 @@ async def test_what_is_wrong_is_said_at_its_field(
 async def test_a_job_for_later(ann: Browser, redis: Redis) -> None:
     """After a time, or at one."""
     form = filled((await ann.get("/enqueue?task=by_place")).text) | {"input.user": "7"}
-    for more in ({"in": "2h"}, {"at": "2096-10-02T07:06"}):
+    for more in ({"in": "2h"}, {"due": "2096-10-02T07:06"}):
         answer = await ann.post("/enqueue", data={**form, "once": "", **more})
         assert answer.headers["location"] == "/delayed?done=enqueued&n=1"
     second = max(await redis.zrange("resque:delayed_queue_schedule", 0, -1))
@@ -207,7 +261,7 @@ async def test_a_queue_that_is_full(redis: Redis, redis_url: str) -> None:
     connection = RedisOptions(redis_url, queue_limits={"mails": 1})
     console = Console(lambda: connection, ConsoleOptions(authenticate=as_role("operator")))
     async with Browser(console) as ann:
-        given = {"class": "x", "queue": "mails", "args": "[7]", "once": "", "in": "", "at": ""}
+        given = {"class": "x", "queue": "mails", "args": "[7]", "once": "", "in": "", "due": ""}
         assert (await ann.post("/enqueue", data=given)).status_code == 303
         full = await ann.post("/enqueue", data=given)
     await console.close()
@@ -255,6 +309,46 @@ async def test_a_failed_job_is_edited(ann: Browser, redis: Redis) -> None:
     assert await redis.lrange("resque:failed", 0, -1) == [entry(1, job=job)]
     assert [each["verb"] for each in await audit(redis)] == ["enqueue", "remove", "undo"]
     assert "canary-1" not in str(await audit(redis))
+
+
+async def test_an_edited_job_as_json(ann: Browser, redis: Redis) -> None:
+    """Its arguments, as its bytes have them, whether by name or by position; the secret goes along."""
+    args = [{"to": "ada", "token": "canary-1"}]
+    form = await edit(ann, redis, raw_job("mail", args), "&as=json")
+    assert json.loads(form["args"]) == [{"to": "ada", "token": "[FILTERED]"}]
+    given = {**form, "args": form["args"].replace("ada", "eve"), "old": "remove"}
+    assert (await ann.post("/enqueue", data=given)).status_code == 303
+    assert (await waiting(redis))[0]["args"] == [{"to": "eve", "token": "canary-1"}]
+    form = await edit(ann, redis, raw_job("by_place", [7, "x"]), "&as=json")
+    assert json.loads(form["args"]) == [7, "x"]
+    assert (await ann.post("/enqueue", data={**form, "old": "keep"})).status_code == 303
+    assert (await waiting(redis))[1]["args"] == [7, "x"]
+
+
+@pytest.mark.parametrize("odd", [HUGE, '"\\ud800"'])
+async def test_an_edited_job_with_what_no_json_can_say(
+    ann: Browser, redis: Redis, odd: str
+) -> None:
+    """Which another language may have written: it does not become the text that stands for it in silence."""
+    job = raw_job("Ruby", [1, {"password": "canary-1"}]).replace(b"[1,", f"[{odd},".encode())
+    form = await edit(ann, redis, job)
+    answer = await ann.post("/enqueue", data={**form, "old": "keep"})
+    assert (answer.status_code, "args[0]" in answer.text) == (422, True)
+    given = {**form, "args": re.sub(r"^\[\s*[^,]+,", "[2,", form["args"]), "old": "keep"}
+    assert (await ann.post("/enqueue", data=given)).status_code == 303
+    assert (await waiting(redis))[0]["args"] == [2, {"password": "canary-1"}]
+
+
+async def test_whoever_changes_their_mind_about_the_old_entry_makes_no_second_job(
+    ann: Browser, redis: Redis
+) -> None:
+    """The form sent again to remove it is the same job."""
+    form = await edit(ann, redis, raw_job("Ruby", [1]))
+    await ann.post("/enqueue", data={**form, "old": "keep"})
+    await redis.rpush("resque:failed", entry(2))  # its place in the list is no part of it
+    await ann.post("/enqueue", data={**form, "old": "remove"})
+    assert len(await waiting(redis)) == 1
+    assert await redis.lrange("resque:failed", 0, -1) == [entry(2)]
 
 
 async def test_the_failed_entry_may_stay(ann: Browser, redis: Redis) -> None:

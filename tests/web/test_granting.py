@@ -92,6 +92,44 @@ async def test_each_is_taken_away(
     ]  # fmt: skip
 
 
+async def test_a_token_is_revoked_by_any_of_its_names(
+    console: Console, admin: Browser, redis: Redis
+) -> None:
+    """And the audit tells which one it was; what is no token is noted as it was asked for."""
+    store = console.resque.store
+    for name in ("shop", "till", "desk"):
+        await tokens.create(store, name, ["read"])
+    known = {each.name: each for each in await tokens.every(store)}
+    for named in ("shop", known["till"].id, known["desk"].digest):
+        answer = await admin.post(f"/access/tokens/{named}/revoke", data={})
+        assert answer.headers["location"] == "/access?done=revoked&n=1"
+    gone = await admin.post("/access/tokens/shop/revoke", data={})
+    assert gone.headers["location"] == "/access?done=gone&n=1"
+    assert await tokens.every(store) == []
+    told = [(each["what"], "nothing" in each["more"]) for each in await audit(redis)]
+    assert told == [
+        ("token shop", False), ("token till", False), ("token desk", False), ("token shop", True)
+    ]  # fmt: skip
+
+
+async def test_texts_that_are_no_utf8(admin: Browser, redis: Redis) -> None:
+    """As fields and in paths: each is refused or finds nothing, and nothing fails."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    for path, body, status in (
+        ("/access/tokens/make", "name=%ff&scopes=read", 422),
+        ("/access/tokens/make", "name=a&scopes=enqueue%3A%ff", 422),
+        ("/access/links/make", "role=%ff", 422),
+        ("/login", "who=%ff&password=correct+horse", 403),
+        ("/login", "code=%ff", 403),
+        ("/access/users/~_w/revoke", "", 303),
+        ("/access/tokens/~_w/revoke", "", 303),
+        ("/access/sessions/~_w/revoke", "", 303),
+    ):
+        answer = await admin.post(path, content=body, headers=kind)
+        assert answer.status_code == status, (path, body, answer.status_code)
+    assert await redis.exists("resque:resqpy:web:tokens", "resque:resqpy:web:users") == 0
+
+
 async def test_links_and_tokens_are_made(console: Console, admin: Browser, redis: Redis) -> None:
     """Shown once, noted without their secret; what is wrong is said, and nothing is made."""
     made = (await admin.post("/access/links/make", data={"role": "operator"})).text

@@ -117,6 +117,30 @@ async def test_each_sees_their_own_frame_and_what_their_role_may(
     assert ["/queues/mail/pause" in text for text in texts] == [True, False, False, True]
 
 
+async def test_of_a_part_that_is_given_twice_each_gets_what_they_asked_for(
+    shown: Console, redis: Redis
+) -> None:
+    """Handlers read the last one, so the order matters."""
+    await redis.sadd("resque:queues", "mail", "money")
+    for query, seen in (("q=mail&q=money", "money"), ("q=money&q=mail", "mail")):
+        async with viewers(shown, 1) as (ann,):
+            text = (await ann.get(f"/queues?{query}")).text
+            found = [each for each in ("mail", "money") if f'href="/queues/{each}"' in text]
+            assert found == [seen]
+
+
+async def test_a_console_that_was_closed_shows_nothing_of_before(
+    shown: Console, redis: Redis
+) -> None:
+    """It may be opened again on another Redis."""
+    await filled(redis)
+    async with viewers(shown, 1) as (ann,):
+        assert "1 job waiting" in (await ann.get("/queues")).text
+        await shown.close()
+        await redis.rpush("resque:queue:mail", "{}")
+        assert "2 jobs waiting" in (await ann.get("/queues")).text
+
+
 async def test_who_changes_something_sees_it_at_once(shown: Console, redis: Redis) -> None:
     """So do all others who ask this process then."""
     await filled(redis)

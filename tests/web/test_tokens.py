@@ -58,6 +58,9 @@ async def test_it_ends_by_itself(api: ApiClient) -> None:
         ("a", ["raed"], "did you mean 'read'"),
         ("a", ["enqueue:"], "no scope"),
         ("a", ["tasks:creat:X"], "no scope"),
+        ("a", ["enqueue:\ud800"], "no scope"),
+        ("a", ["tasks:create:a\nb"], "no scope"),
+        ("a\ud800", ["read"], "letters"),
     ],
 )
 async def test_what_it_can_t_be(api: ApiClient, name: str, scopes: list[str], words: str) -> None:

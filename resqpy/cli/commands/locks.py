@@ -43,7 +43,7 @@ def list_(*, limit: int) -> None:
     now_ms, found = ask(look)
     more, names = len(found) > limit, sorted(found)[:limit]
     output.listing(
-        [(name, _ends_ms(found[name])) for name in names],
+        [(name, locks.ends_ms(found[name])) for name in names],
         lambda e: {"lock": e[0], "ends_at": texts.iso(e[1]), "ends_at_ms": e[1]},
         ("ends", "lock"),
         lambda e: (texts.distance(e[1], now_ms), e[0]),
@@ -51,10 +51,6 @@ def list_(*, limit: int) -> None:
     )
     if more:
         output.note(f"(there are more than these {limit:,}: see --limit)")
-
-
-def _ends_ms(value: str) -> int | None:
-    return int(value) * 1000 if value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
 @locks.command(cls=Command, destroys=True)

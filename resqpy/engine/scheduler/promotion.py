@@ -154,7 +154,8 @@ class EventReporter:
 
 def second_of(member: bytes) -> int | str:
     """A second for events; a text if a foreign client wrote something else."""
-    return int(member) if member.isdigit() else member.decode("utf-8", "replace")
+    text = member.decode("utf-8", "replace")
+    return int(text) if delayed.is_second(text) else text
 
 
 def refused(

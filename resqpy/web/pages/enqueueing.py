@@ -36,6 +36,7 @@ from resqpy.web.views import WHOLE, cut, json_lines
 from resqpy.web.visit import Visit
 
 _INPUT = "input."  # before the name of an input in a form
+_OF_THE_ENTRY = ("old", "at")  # fields of the failed entry, and not of the new job
 _SCALARS = ("string", "integer", "number", "boolean", "null")
 
 
@@ -162,6 +163,11 @@ def _text(value: Any, redaction: Redaction) -> str:
     return text
 
 
+def _as_shown(value: Any, redaction: Redaction) -> Any:
+    """A value as the form shows it: what JSON can't say, such as 1e400, stands there as a text."""
+    return codec.decode_text("\n".join(json_lines(value, redaction)))
+
+
 def unhidden(new: Any, shown: Any, real: Any) -> Any:
     """A value that was edited without its secrets: what is as it was shown is what it really is.
 
@@ -179,7 +185,7 @@ def unhidden(new: Any, shown: Any, real: Any) -> Any:
     lists = isinstance(new, list) and isinstance(shown, list) and isinstance(real, list)
     if lists and len(new) == len(shown) == len(real):
         return [*map(unhidden, new, shown, real)]
-    words = codec.json_text(new)
+    words = repr(new)
     if HIDDEN in words or (MASK in words and not _same(shown, real)):
         raise HiddenValue(
             f"{HIDDEN} and {MASK} stand for a value that is not shown here: type the value itself"
@@ -188,8 +194,8 @@ def unhidden(new: Any, shown: Any, real: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether they are the same JSON: 1 and True are not."""
-    return codec.json_text(one) == codec.json_text(other)
+    """Whether they are the same: 1 and True are not. They may be no JSON: 1e400 is infinite in Python."""
+    return repr(one) == repr(other)
 
 
 # -- the page --
@@ -216,13 +222,14 @@ async def _form(visit: Visit, values: Mapping[str, str]) -> Form:
         raise Refusal(404, "There is no such task", f"This project has no task {name[:200]!r}.")
     queue = values.get("queue", "")
     form = Form(name, queue, task, task is not None, redaction, edited)
-    if edited is not None:
-        form.queue = edited.entry.queue or ""
-        form.real, form.shown = edited.args, shown_args(task, edited.args, redaction)
-        if task is not None:
-            _by_name(form, task)
     if values.get("as") == "json":
         form.task = None
+    if edited is not None:
+        form.queue = edited.entry.queue or ""
+        form.real = edited.args
+        form.shown = _as_shown(shown_args(task, edited.args, redaction), redaction)
+        if form.task is not None:
+            _by_name(form, form.task)
     if form.task is None and form.known and form.shown is None:
         form.shown = form.real = [{}] if task and task.signature.positions is None else []
     return form
@@ -236,7 +243,8 @@ def _by_name(form: Form, task: TaskSpec) -> None:
         form.task = None
     else:
         if real.keys() <= task.inputs.keys():
-            form.real, form.shown = real, form.redaction.shown(real)
+            form.real = real
+            form.shown = _as_shown(form.redaction.shown(real), form.redaction)
         else:
             form.task = None
 
@@ -278,7 +286,7 @@ async def enqueue(visit: Visit) -> Response:
         return _shown(visit, form, 422)
     failed = form.edited.id if form.edited else None
     try:
-        done = await changing.enqueue(visit, wanted, typed.get("once", ""), failed)
+        done = await changing.enqueue(visit, wanted, _once(typed), failed)
     except (UsageError, QueueFull) as error:
         form.errors[""] = str(error)
         return _shown(visit, form, 409)
@@ -290,6 +298,14 @@ async def enqueue(visit: Visit) -> Response:
         return back(visit, where, "enqueued")
     gone = typed["old"] == "remove" and await changing.remove_failed(visit, form.edited.entry)
     return back(visit, "/failed/entries", "replaced" if gone else "enqueued", undo=gone or "")
+
+
+def _once(typed: Mapping[str, str]) -> str:
+    """Names the job that was typed into a form: sent again, it is the same one; with other values, another."""
+    if not typed.get("once"):
+        return ""
+    job = {name: text for name, text in typed.items() if name not in _OF_THE_ENTRY}
+    return codec.digest(codec.json_text(job).encode("utf-8", "surrogatepass"))
 
 
 def _wanted(visit: Visit, form: Form) -> WantedJob | None:
@@ -327,9 +343,9 @@ def _by_field(form: Form, error: InvalidInputs) -> dict[str, str]:
 
 
 def _time(form: Form, given: dict[str, Any]) -> None:
-    delay, at = form.given("in").strip(), form.given("at").strip()
+    delay, at = form.given("in").strip(), form.given("due").strip()
     if delay and at:
-        form.errors["at"] = "give one of the two times"
+        form.errors["due"] = "give one of the two times"
     elif delay:
         try:
             given["delay_ms"] = parse_duration(delay)
@@ -338,7 +354,7 @@ def _time(form: Form, given: dict[str, Any]) -> None:
     elif at:
         found = next((each for each in (at, f"{at}Z") if moment(each)), None)
         if found is None:
-            form.errors["at"] = f"{at[:60]!r} is no time such as 2026-11-30T12:00"
+            form.errors["due"] = f"{at[:60]!r} is no time such as 2026-11-30T12:00"
         else:
             given["at"] = found
 

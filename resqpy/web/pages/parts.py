@@ -37,9 +37,8 @@ def part_of(visit: Visit, name: str) -> str:
 
 
 async def fields_of(visit: Visit, most: int = MAX_FORM) -> dict[str, str]:
-    """The fields of a form of at most so many bytes, the first of each name."""
-    found = await form_of(visit.request, most)
-    return {name: values[0] for name, values in found.items()}
+    """The fields of a form of at most so many bytes."""
+    return await form_of(visit.request, most)
 
 
 def back(

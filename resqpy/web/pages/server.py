@@ -82,7 +82,9 @@ async def limits_page(visit: Visit) -> Response:
     held = (
         None
         if found is None
-        else [(_lock_name(shown, name), _ends_ms(found[name])) for name in sorted(found)[:_LOCKS]]
+        else [
+            (_lock_name(shown, name), locks.ends_ms(found[name])) for name in sorted(found)[:_LOCKS]
+        ]
     )
     return page(
         visit, "limits", rows=rows[:_ROWS], total=len(rows), locks=held,
@@ -114,10 +116,6 @@ def _lock_name(shown: Shown, name: str) -> str:
     head, bracket, rest = name.partition("[")
     args = codec.decode_lenient(f"[{rest}".encode("utf-8", "replace")) if bracket else None
     return shown.text(name) if args is None else f"{cut(head)}{shown.brief([args])}"
-
-
-def _ends_ms(value: str) -> int | None:
-    return int(value) * 1000 if value.isascii() and value.isdigit() and len(value) < 12 else None
 
 
 # -- the server --
