@@ -19,6 +19,7 @@ from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys
 _BRACE = "{"  # begins the fields that are no queues
 _SLOT, _IS_RATE = "slot:", -2
 _QUEUE = re.compile(rb'\{"queue":"([^"\\]*)"')
+_DIGITS = 19  # beyond those Redis has no number
 _KINDS = ("queue", "task", "also", "limit", "set", "shut")
 
 
@@ -267,6 +268,6 @@ def _is_of(record: bytes, queue: str) -> bool:
 def number(value: bytes | str | None) -> int:
     """What a field or key counts; 0: it is somebody else's."""
     try:
-        return int(value or 0)
+        return int(value or 0) if len(value or "") < _DIGITS else 0
     except ValueError:
         return 0

@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from resqpy.base.errors import UsageError
 from resqpy.store.connection.client import Store
 from resqpy.store.limits import number, texts_of
 from resqpy.store.queues import decode_name
 
 ALL = 10_000  # of so many jobs the share of a rule are ours
+OTHERS = "*@"  # begins the name of the rule of all other classes of a queue
 _FIELD = "{migrate}"
-_RULE = re.compile(r"(\d+) (\d+) (\d+) (\d+) (\S+) (.+)", re.DOTALL)
+_RULE = re.compile(r"([0-9]{1,5}) ([0-9]{1,12}) ([0-9]{1,5}) ([0-9]{1,12}) (\S+) (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Migration:
     def read(cls, text: str, counts: Mapping[str, str]) -> Migration | None:
         """From Redis; None: it is none, and nobody obeys it."""
         found = _RULE.fullmatch(text)
-        if found is None:
+        if found is None or int(found[1]) > ALL:
             return None
         share, over, max_errors, max_ms = map(int, found.groups()[:4])
         return cls(found[6], found[5], share, over, max_errors, max_ms, counts)
@@ -86,8 +88,23 @@ async def migrations(store: Store) -> dict[str, Migration]:
     return {name: each for name, each in sorted(read.items()) if each is not None}
 
 
+def rule_of(rules: Mapping[str, Migration], class_name: str, queue: str) -> Migration | None:
+    """The rule for jobs of a class in a queue: its own, else that of all other classes there."""
+    found = (rules.get(class_name), rules.get(f"{OTHERS}{queue}"))
+    return next((each for each in found if each is not None and each.queue == queue), None)
+
+
 async def migrate(store: Store, class_name: str, rule: Migration | None) -> str | None:
-    """Set the rule of a class, or end it (None); returns its text before, None: there was none."""
+    """Set the rule of a class, or end it (None); returns its text before, None: there was none.
+
+    Raises:
+        UsageError: nobody would obey it.
+    """
+    if rule and Migration.read(rule.text, {}) is None:
+        words = (
+            "a share is at most 10000, other numbers have at most 12 digits, a language no blanks"
+        )
+        raise UsageError(f"{rule.text!r} is no rule: {words}")
     keys = [store.keys.running_limits, store.keys.limit_notes]
     before = await store.run("migrate", keys, [class_name, rule.text if rule else ""])
     return None if before is None else decode_name(before)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resqpy import Limit, Resque
+from resqpy import Limit, Resque, UsageError
 from resqpy.base.activejob import WRAPPER
 from resqpy.store import limits
 from resqpy.store.exchange import EndCommands, Exchanged
@@ -221,21 +221,42 @@ async def test_what_is_counted(desk: Desk, redis: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "job",
+    ("name", "job"),
     [
-        '{"class":"C","args":[1]}',
-        '{"class": "C", "queue": "q", "args": [1]}',
-        '{\n"class" : "C","args":[]}',
-        rails({"job_class": "C", "job_id": "1", "arguments": []}),
+        ("C", '{"class":"C","args":[1]}'),
+        ("C", '{"class": "C", "queue": "q", "args": [1]}'),
+        ("C", '{\n"class" : "C","args":[]}'),
+        ("C", rails({"job_class": "C", "job_id": "1", "arguments": []})),
+        ("C", json.dumps({"args": ["x" * 900], "class": "C"})),
+        ("C", json.dumps({"class": WRAPPER, "args": [{"x": "y" * 900, "job_class": "C"}]})),
+        ("App\\Jobs\\C", r'{"class":"App\\Jobs\\C","args":[1],"id":"1"}'),
+        ("App\\Jobs\\C", rails({"job_class": "App\\Jobs\\C", "job_id": "1", "arguments": []})),
+        ("Café", r'{"class":"Caf\u00e9","args":[1]}'),
+        ("Café", '{"class":"Café","args":[1]}'),
+        ('a"b', r'{"class":"a\"b","args":[1]}'),
+        ("a\\", r'{"class":"a\\","args":[1]}'),
     ],
 )
 async def test_runs_are_counted_however_their_jobs_are_spelled(
-    desk: Desk, redis: Any, job: str
+    desk: Desk, redis: Any, name: str, job: str
 ) -> None:
-    """With the class first, as everybody writes it."""
-    await migrate(desk.store, "C", replace(RULE, share=ALL))
-    await put(redis, job.encode())
+    """With or without an end of their own; so what fails falls back."""
+    await migrate(desk.store, name, replace(RULE, share=ALL))
+    await put(redis, job.encode(), job.encode())
+    [one] = (await desk([], SLOTS[:1], ["q"])).taken
+    await desk([], [], [], succeeded={one.claim.beginning: SLOTS[:1]})
     assert await everything(desk, counts="f") == [job.encode()]
+
+    found = (await migrations(desk.store))[name]
+    assert (found.count("ours"), found.count("ended"), found.count("failed")) == (2, 2, 1)
+
+
+@pytest.mark.parametrize("queue", ["Café", 'a"b', "a\\b", "a/b", 'q","run_at":"'])
+async def test_runs_of_any_queue_are_counted(desk: Desk, redis: Any, queue: str) -> None:
+    """Whatever its name."""
+    await migrate(desk.store, "C", replace(RULE, share=ALL, queue=queue))
+    await put(redis, raw(1), queue=queue)
+    assert await everything(desk, queue, counts="f") == [raw(1)]
 
     found = (await migrations(desk.store))["C"]
     assert (found.count("ours"), found.count("ended"), found.count("failed")) == (1, 1, 1)
@@ -260,6 +281,21 @@ async def test_it_falls_back_when_too_many_fail(desk: Desk, redis: Any) -> None:
     messages = [await told.get_message(timeout=1) for _ in range(3)]
     said = [json.loads(each["data"]) for each in messages if each and each["type"] == "message"]
     assert said == [{"fell_back": "C", "by": ""}]
+    await told.aclose()
+
+
+async def test_one_with_namespaces_is_named(desk: Desk, redis: Any) -> None:
+    """As its jobs name it; nothing in it breaks a log."""
+    name = 'App\\Jobs\\"Café"/\n'
+    told = redis.pubsub()
+    await told.subscribe("resque:resqpy:control")
+    await migrate(desk.store, name, replace(RULE, share=ALL, over=1))
+    await put(redis, json.dumps({"class": name, "args": []}).encode())
+    await everything(desk, counts="f")
+
+    messages = [await told.get_message(timeout=1) for _ in range(3)]
+    said = [json.loads(each["data"]) for each in messages if each and each["type"] == "message"]
+    assert [each["fell_back"] for each in said] == ['App\\Jobs\\"Café"/?']
     await told.aclose()
 
 
@@ -309,13 +345,30 @@ async def test_keys_of_other_types(desk: Desk, redis: Any, what: str) -> None:
     assert await theirs(redis) == [raw(1)]
 
 
-async def test_a_rule_that_somebody_else_wrote(desk: Desk, redis: Any) -> None:
-    """Is none."""
-    await redis.hset("resque:resqpy:limits", "{migrate}C", "some ruby q")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "some ruby q",
+        "0 9 500 0 ruby",
+        "9" * 5000 + " 9 500 0 ruby q",
+        "10001 9 500 0 ruby q",
+        "0 " + "9" * 400 + " 500 0 ruby q",
+        "0 9 " + "9" * 9 + " 0 ruby q",
+        "0 9 500 " + "9" * 13 + " ruby q",
+        "\u0660 9 500 0 ruby q",
+    ],
+)
+async def test_a_rule_that_somebody_else_wrote(desk: Desk, redis: Any, text: str) -> None:
+    """Is none, to whoever reads it; we write no such."""
+    await redis.hset("resque:resqpy:limits", "{migrate}C", text)
+    await migrate(desk.store, "D", replace(RULE, share=0, queue="other"))
     await put(redis, raw(1))
 
     assert await everything(desk) == [raw(1)]
-    assert await migrations(desk.store) == {}
+    assert (await migrations(desk.store)).keys() == {"D"}
+    assert not await redis.hexists("resque:resqpy:limits", "{away}q.ruby")
+    with pytest.raises(UsageError, match="digits"):
+        await migrate(desk.store, "E", replace(RULE, over=10**12))
 
 
 async def test_limits_know_nothing_of_it(redis_url: str, desk: Desk) -> None:

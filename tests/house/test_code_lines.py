@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (392, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6960, 32),
+    "store": (6988, 32),
     "testing": (585, 6),
     "tracked": (4269, 20),
     "web": (5987, 51),

@@ -81,6 +81,7 @@ end
 -- include limit_free
 -- include exchange_keys
 -- include exchange_rules
+-- include migration
 -- include exchange_moves
 -- include exchange_locks
 -- include exchange_ends

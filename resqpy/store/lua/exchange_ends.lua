@@ -131,7 +131,7 @@ for index = 1, reported do
   local id, beginning, counts = word(), word(), word()
   local commands = read_commands(id, beginning)
   local record = record_of .. id
-  local there = redis.pcall('GETRANGE', record, 0, #beginning + CLASS_WITHIN - 1)
+  local there = record_at(record, beginning)
   if not begins(there, beginning) then
     void[#void + 1] = index
   else

@@ -51,7 +51,7 @@ local function end_rest(which)
     if was and (not which or which(was)) then
       local id = id_of(index)
       begun[index] = false
-      local there = redis.pcall('GETRANGE', record_of .. id, 0, #was + CLASS_WITHIN - 1)
+      local there = record_at(record_of .. id, was)
       if begins(there, was) then
         if succeed(index, id, there) then
           redis.call('DEL', record_of .. id)

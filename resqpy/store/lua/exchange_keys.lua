@@ -4,7 +4,8 @@
 -- KEYS     those of exchange.lua: 4, 11, 12 and 13
 -- ARGV     1 and 14 there
 -- Returns  ruled: whether there is any rule; keyed: whether any may be the limit of a task; moving: whether any may be
---          of exchange_moves.lua; (class_of) the class of a job, and its content where that was needed; (read) its
+--          of exchange_moves.lua; (class_of) the class of a job, and its content where that was needed; (early_class) the class, if the
+--          first bytes of a job tell it; (unescaped) a text of JSON, given what stands between its marks; (read) its
 --          content: class, args, and the id of a job of Rails; `large` where it is too large to be read; (load_rules) reads some fields of KEYS[11] into `rules`, each once:
 --          false where there is none; (refuses) which key lets a job not run now, and all its keys; (hold_keys) a
 --          worker has got the job; (free) a run has ended; (free_all) many have; (park) a job waits for a key;
@@ -57,7 +58,7 @@ local function ask(command, key, ...)
   return false
 end
 
-local class_of, read, refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
+local unescaped, early_class, class_of, read, refuses, hold_keys, free, free_all, park, parked_for, unpark, put_back, end_turn, note_wake, tell_keys
 do
   local prefix, index, MOST = KEYS[12], KEYS[13], 1000
   local WRAPPER = 'ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper'
@@ -140,9 +141,21 @@ do
     return { class = wrapped.job_class, args = wrapped.arguments, id = wrapped.job_id }
   end
 
+  -- Nothing where a mark among its escapes ends it too early.
+  function unescaped(text)
+    if not text or not text:find('\\', 1, true) then return text end
+    local fine, list = decode('["' .. text .. '"]')
+    return fine and list[1] or nil
+  end
+
+  function early_class(payload)
+    local class = unescaped(payload:match('^{%s*"class"%s*:%s*"([^"]*)"'))
+    if class ~= WRAPPER then return class end
+    return unescaped(payload:match('^{"class":"[^"]*","args":%[{"job_class":"([^"]*)"'))
+  end
+
   function class_of(payload)
-    local class = payload:match('^{"class":"([^"\\]*)"')
-    if class == WRAPPER then class = payload:match('^{"class":"[^"]*","args":%[{"job_class":"([^"\\]*)"') end
+    local class = early_class(payload)
     if class then return class, nil end
     local job = read(payload)
     return type(job.class) == 'string' and job.class, job

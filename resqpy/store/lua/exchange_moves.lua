@@ -6,9 +6,8 @@
 -- ARGV     5, 13 and 14 there
 -- Returns  (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away) such
 --          a job goes there: whether it did, and an error; (tally) something of a rule is counted; (note_end) a run
---          of ours has ended, given the first bytes of its record and what it counts as; (tell_moves) writes the
---          counts, and ends the share where ours are worse than may be; CLASS_WITHIN: how many bytes of a record,
---          behind its beginning, are needed for that; (begins) whether a reply is a text that begins so
+--          of ours has ended, given its record and what it counts as; (record_at) what that needs of the record of a run that
+--          began so; (tell_moves) writes the counts, and ends the share where ours are worse than may be; (begins) whether a reply is a text that begins so
 --
 -- The field `{migrate}CLASS` of KEYS[11], or `{migrate}*@QUEUE` for all other classes of a queue: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
 -- many ends ours are judged, how many errors of 10,000 they may have, how long (ms) they may run on average, 0:
@@ -16,8 +15,7 @@
 --
 -- Which side a job is on depends only on what a retry keeps: its class with its arguments, of Rails' its id. So it
 -- stays where it was, and a greater share only takes from the other side.
-local side_of, send_away, tally, note_end, tell_moves
-local CLASS_WITHIN = moving and 512 or 0
+local side_of, send_away, tally, note_end, record_at, tell_moves
 
 local function begins(reply, beginning)
   return reply == beginning or type(reply) == 'string' and reply:find(beginning, 1, true) == 1
@@ -30,11 +28,9 @@ do
   local function read_rule(name)
     local known = by_name[name]
     if known == nil then
-      local share, rest = (rules['{migrate}' .. name] or ''):match('^(%d+)( .+)$')
-      local over, errors, ms, language, queue = (rest or ''):match('^ (%d+) (%d+) (%d+) (%S+) (.+)$')
-      known = queue and { name = name, share = tonumber(share), rest = rest, over = tonumber(over),
-        errors = tonumber(errors), ms = tonumber(ms), queue = queue, target = queue .. '.' .. language, counts = {} }
-      by_name[name] = known or false
+      known = migration_in(rules['{migrate}' .. name] or '')
+      if known then known.name, known.counts = name, {} end
+      by_name[name] = known
     end
     return known
   end
@@ -106,11 +102,18 @@ do
     return lasted > DAY - LATE and 0 or math.floor(lasted * 1000)
   end
 
+  -- All of it where its first bytes don't tell the class.
+  function record_at(key, beginning)
+    local there = redis.pcall('GETRANGE', key, 0, #beginning + (moving and 511 or -1))
+    if not moving or not begins(there, beginning) or early_class(there:sub(#beginning + 1)) then return there end
+    return redis.pcall('GETRANGE', key, 0, #beginning + LOOKED_AT + 1023)
+  end
+
   function note_end(record, counts)
-    local queue = record:match('^{"queue":"([^"\\]*)"')
-    local class = record:match(',"payload":{%s*"class"%s*:%s*"([^"\\]*)"')
-    if class and class:find('::JobWrapper$') then class = record:match('"job_class"%s*:%s*"([^"\\]*)"') end
-    local rule = counts ~= '-' and queue and class and rule_of(class, queue)
+    if counts == '-' then return end
+    local queue, payload = record:match('^{"queue":"(.-)","run_at":"[^"]*","payload":(.*)$')
+    local class = payload and (early_class(payload) or class_of(payload:match('^(.*),"worker":.*}$') or ''))
+    local rule = class and rule_of(class, unescaped(queue))
     if not rule then return end
     tally(rule, 'ended', 1)
     tally(rule, 'failed', counts == 'f' and 1 or 0)
@@ -131,7 +134,7 @@ do
       redis.call('HSET', KEYS[11], '{migrate}' .. rule.name, '0' .. rule.rest)
       redis.call('HSET', key, 'back', why, 'back_share', rule.share, 'back_ended', ended, 'back_failed', failed,
         'back_ms', ms, 'back_at', redis.call('TIME')[1])
-      redis.call('PUBLISH', ARGV[14], '{"fell_back":"' .. rule.name:gsub('[%c"\\]', '?') .. '","by":"' .. ARGV[5] .. '"}')
+      redis.call('PUBLISH', ARGV[14], '{"fell_back":"' .. rule.name:gsub('%c', '?'):gsub('["\\]', '\\%0') .. '","by":"' .. ARGV[5] .. '"}')
     end
     if why or ended >= rule.over then redis.call('HDEL', key, 'lately_ended', 'lately_failed', 'lately_ms') end
   end

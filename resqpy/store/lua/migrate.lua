@@ -3,6 +3,7 @@
 -- KEYS 1   resqpy's limits   2  prefix of what is noted of them
 -- ARGV 1   the class   2  the rule, as exchange_moves.lua reads it; empty: it ends
 -- Returns  the rule before; false: there was none
+-- include migration
 local field, note = '{migrate}' .. ARGV[1], KEYS[2] .. 'migration:' .. ARGV[1]
 local before = redis.call('HGET', KEYS[1], field)
 redis.call('DEL', note)
@@ -14,8 +15,8 @@ else
 end
 local all, away = redis.call('HGETALL', KEYS[1]), {}
 for n = 1, #all, 2 do
-  local language, queue = all[n + 1]:match('^%d+ %d+ %d+ %d+ (%S+) (.+)$')
-  if language and all[n]:find('^{migrate}') then away['{away}' .. queue .. '.' .. language] = true end
+  local rule = all[n]:find('^{migrate}') and migration_in(all[n + 1])
+  if rule then away['{away}' .. rule.target] = true end
 end
 for n = 1, #all, 2 do
   if all[n]:find('^{away}') and not away[all[n]] then redis.call('HDEL', KEYS[1], all[n]) end
