@@ -131,6 +131,7 @@ class Tally:
             Counter()
         )  # successes: a job costs no more than counting alike
         self._records: dict[tuple[str, str], Record] = {}
+        self._names: Counter[str] = Counter()  # of each kind
         self._written: dict[tuple[str, str], Record] = {}
 
     def succeeded(self, runs: Iterable[RunSeen]) -> None:
@@ -178,9 +179,14 @@ class Tally:
 
     def _record(self, kind: str, name: str) -> Record:
         """Anybody may enqueue jobs of any name: only so many have a record of their own."""
-        if (kind, name) not in self._records and len(self._records) >= 2 * MOST_NAMES:
+        found = self._records.get((kind, name))
+        if found is None and self._names[kind] >= MOST_NAMES:
             name = OTHERS
-        return self._records.setdefault((kind, name), new_record())
+            found = self._records.get((kind, name))
+        if found is None:
+            self._names[kind] += 1
+            found = self._records[kind, name] = new_record()
+        return found
 
     def _sort(self) -> None:
         for run, number in self._unsorted.items():

@@ -121,9 +121,24 @@ def test_names_are_bounded() -> None:
     tally = Tally()
     tally.succeeded((f"T{n}", "q", 1, None) for n in range(12_000))
     records = tally.records(TASKS)
-    assert len(records) <= 2 * MOST_NAMES
-    assert records[OTHERS][RUNS] > 10_000
+    assert len(records) == MOST_NAMES + 1
+    assert records[OTHERS][RUNS] == 12_000 - MOST_NAMES
     assert sum(record[RUNS] for record in records.values()) == 12_000
+
+
+@pytest.mark.parametrize("kind", [TASKS, QUEUES])
+def test_many_names_of_one_kind_take_none_of_the_other(kind: str) -> None:
+    """A queue for each customer leaves the tasks theirs, and the other way round."""
+    tally, other = Tally(), QUEUES if kind == TASKS else TASKS
+    names = [("one", f"tenant-{n}") for n in range(3 * MOST_NAMES)]
+    runs = names if kind == QUEUES else [(queue, task) for task, queue in names]
+    tally.succeeded((*each, 1, None) for each in runs)
+    assert tally.records(kind).keys() == {*(f"tenant-{n}" for n in range(MOST_NAMES)), OTHERS}
+    tally.failed(("late", "late", 1, None))
+    tally.note(LOST, "later", "later")
+    assert tally.records(other).keys() == {"one", "late", "later"}
+    assert tally.records(kind)[OTHERS][RUNS] == 2 * MOST_NAMES + 1
+    assert "late" not in tally.records(kind)
 
 
 def test_it_is_written_from_another_thread() -> None:
