@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import signal
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -18,6 +21,30 @@ def test_a_mark(resqpy: Call, client: Any) -> None:
     assert resqpy("mark", "v1.3", "--by", "ci", "--json").json == {"mark": "v1.3", "by": "ci"}
     found = [fields for _, fields in client.xrange("resque:resqpy:history:marks")]
     assert found == [{b"text": text, b"by": b"ci"} for text in (b"v1.2", b"v1.3")]
+
+
+@pytest.mark.parametrize("name", [None, "caf\udcc3", ""])
+def test_who_it_was_without_a_name(
+    resqpy: Call, client: Any, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """A container may run under a user id that has no name there, or one that is no text."""
+
+    def none(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", none)
+    for each in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(each, raising=False)
+    if name is not None:
+        monkeypatch.setenv("LOGNAME", name)
+    assert resqpy("mark", "v1", "--json").code == 0
+    client.sadd("resque:queues", "default")
+    assert resqpy("queues", "pause", "default").code == 0
+    [(_, mark)] = client.xrange("resque:resqpy:history:marks")
+    user = str(os.getuid()) if not name else "caf?"
+    assert mark[b"by"].decode() == f"{user}@{gethostname()}"
+    paused = resqpy("queues", "list", "--json").out
+    assert f"{user}@{gethostname()}" in paused
 
 
 @pytest.mark.parametrize("text", ["", "  ", "x" * 201])

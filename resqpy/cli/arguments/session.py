@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from getpass import getuser
+from socket import gethostname
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
@@ -84,6 +87,15 @@ def ask_with_tasks(look: Callable[[Resque, Project], Awaitable[T]]) -> T:
     """The same with a queue that knows the tasks, for calls of their plugins."""
     with load_project(current()) as project:
         return _run(project, project.registry.definitions, lambda queue: look(queue, project))
+
+
+def whoami() -> str:
+    """USER@HOST, for who did something. The id of a user without a name, as in a container."""
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # from Python 3.13 on the latter
+        user = str(os.getuid())
+    return f"{user}@{gethostname()}".encode(errors="replace").decode()
 
 
 def tasks_of(jobs: Iterable[Job | FailedJob | SeenWorker]) -> Mapping[str, TaskSpec]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from getpass import getuser
-from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resqpy.base.errors import UsageError
 from resqpy.cli.arguments.flags import option
-from resqpy.cli.arguments.session import ask, load_place
+from resqpy.cli.arguments.session import ask, load_place, whoami
 from resqpy.cli.arguments.settings import current
 from resqpy.cli.group import command
 from resqpy.cli.output import cells as views, printing as output
@@ -123,7 +121,7 @@ def mark(text: str, *, by: str) -> None:
     """
     from resqpy.store import history
 
-    text, who = text.strip(), by or f"{getuser()}@{gethostname()}"
+    text, who = text.strip(), by or whoami()
     if not text or len(text) > _LONGEST_MARK:
         raise UsageError(
             f"a mark has 1 to {_LONGEST_MARK} characters, this one {len(text):,}; shorten it"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from getpass import getuser
-from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +10,7 @@ import click
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
 from resqpy.cli.arguments.flags import MILLISECONDS, option, options
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, whoami
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
@@ -204,7 +202,7 @@ def _order(
     chosen = ask(lambda resque: _chosen(resque, ids, host))
     if question:
         output.confirm(question.format(texts.counted(len(chosen), "process", "processes")))
-    by = f"{getuser()}@{gethostname()}"
+    by = whoami()
     answers = ask(
         lambda resque: order(
             resque, chosen, verb, args, wait_s=wait_ms / 1000, valid_ms=max(valid_ms, 1), by=by

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from getpass import getuser
-from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +11,7 @@ from resqpy.base.imports import near_match
 from resqpy.base.keys import split_priority
 from resqpy.base.model import NoList
 from resqpy.cli.arguments.flags import MILLISECONDS, option
-from resqpy.cli.arguments.session import ask
+from resqpy.cli.arguments.session import ask, whoami
 from resqpy.cli.group import Command, Group
 from resqpy.cli.output import cells as views, printing as output
 from resqpy.cli.output.printing import Exit
@@ -103,7 +101,7 @@ def pause(name: str, *, duration_ms: int | None, reason: str, by: str, new: bool
     async def do(resque: Resque) -> tuple[bool, str, str]:
         if not new:
             await known_queue(resque, name, "; if it is to come: --new")
-        who = by or f"{getuser()}@{gethostname()}"
+        who = by or whoami()
         changed = await resque.pause_queue(name, duration_ms, reason=reason, by=who)
         now_ms, found = await resque.now_ms(), await queue_pauses(resque.store, [name])
         unbound = unbound_by_queue_rule(await all_workers(resque), name, now_ms, BUT_RESQUE_PAUSE)
