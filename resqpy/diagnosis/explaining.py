@@ -15,7 +15,7 @@ from resqpy.base.keys import split_priority
 from resqpy.base.model import WorkerId
 from resqpy.base.reading import JobFilter
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.migrating import OTHERS, share_words
+from resqpy.diagnosis.migrating import share_words
 from resqpy.diagnosis.texts import counted
 from resqpy.diagnosis.workers import (
     BUT_RESQUE_PAUSE,
@@ -37,7 +37,7 @@ from resqpy.engine.worker.heartbeat import WORDS
 from resqpy.engine.worker.identity import place_of
 from resqpy.store import locks, rescue
 from resqpy.store.leader import led, standing
-from resqpy.store.migrations import migrations
+from resqpy.store.migrations import migrations, rule_of
 from resqpy.store.overview import is_paused, queue_pauses
 from resqpy.store.queues import page
 
@@ -142,13 +142,10 @@ class Explanation:
             words = f"of the queue {base!r} {len(limit.running)} jobs run, of at most {limit.most} at once"
             remedy = f"resqpy limits set {quote(base)} MOST"
             yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
-        rules = await migrations(store)
-        rule = rules.get(self._name) or rules.get(f"{OTHERS}{base}")
-        if rule is not None and rule.queue == base:
-            words, remedy = (
-                share_words(self._name, rule),
-                f"resqpy migrate {quote(self._name)} status",
-            )
+        rule = rule_of(await migrations(store), self._name, base)
+        if rule is not None:
+            words = share_words(self._name, rule)
+            remedy = f"resqpy migrate {quote(self._name)} status"
             yield Finding("class that moves", words, blocks=not rule.share, remedy=remedy)
         found_limits = await self._resque.limits()
         for key, each in found_limits.items():

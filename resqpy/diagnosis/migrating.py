@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any
+from typing import Any, Literal
 
 from resqpy.base import activejob
 from resqpy.base.model import UnreadableJob, WorkerId
@@ -15,11 +15,11 @@ from resqpy.diagnosis.checks import Found, Problem
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import workers
-from resqpy.store.migrations import ALL, Migration, migrations
+from resqpy.store.migrations import ALL, OTHERS, Migration, migrations
 from resqpy.store.queues import lengths
 
 LOOKED_AT = 1000  # jobs of the queue
-OTHERS = "*@"  # begins the name of the rule of all other classes of a queue
+_TOLD_APART = frozenset({"python", "ruby", "node", "php"})  # languages of workers
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -38,9 +38,11 @@ class Doubt:
     """What a rule can't promise.
 
     Attributes:
-        refuses: it is a reason not to set the rule: jobs would wait for nobody, or fail, or be in other hands.
+        refuses: it is a reason not to set or remove the rule: jobs would wait for nobody, or fail, or be in other
+            hands.
     """
 
+    kind: Literal["nobody there", "nobody here", "not kept", "unknown class", "other hands"]
     words: str
     refuses: bool
 
@@ -158,39 +160,104 @@ async def doubts(
     rules: Mapping[str, Migration],
     found: Sequence[SeenWorker],
 ) -> list[Doubt]:
-    """What a rule can't promise, with the workers that there are. Reads the first jobs of its queue."""
-    rule, now_ms = rules[name], await inspector.now_ms()
-    live = [e for e in found if e.lives(now_ms)]
-    ours = any(e.language == "python" and e.works(rule.queue) for e in live)
-    entry, there = (
-        [WorkerId.parse(e.worker_id).name for e in live if e.language != "python" and e.works(each)]
-        for each in (rule.queue, rule.target)
-    )
+    """What a rule can't promise, with the workers that there are. Reads the first jobs of its queues."""
+    rule, workers_now = rules[name], await _working(inspector, rules[name], found)
+    [waiting] = await lengths(inspector.store, [rule.target])
     told = list[Doubt]()
-    if not there and rule.share < ALL:
+    if not workers_now.there and (waiting or rule.share < ALL):
         words = f"no worker of {rule.language} works {rule.target!r}: what is sent there waits"
-        told.append(Doubt(words, refuses=True))
-    if not ours:
+        told.append(Doubt("nobody there", words, refuses=True))
+    if not workers_now.ours:
         words = f"no worker of resqpy works {rule.queue!r}: nobody sends any on"
-        told.append(Doubt(words, refuses=rule.share > 0))
+        told.append(Doubt("nobody here", words, refuses=rule.share > 0))
         return told
-    if entry and rule.share:
-        words = f"workers of other languages work {rule.queue!r} too, and take any job: {texts.named(entry)}"
-        told.append(Doubt(f"the share is not kept: {words}", refuses=True))
-    jobs = await inspector.queued(rule.queue, 0, LOOKED_AT - 1)
-    classes = {
-        activejob.class_in(each.to_dict()) for each in jobs if not isinstance(each, UnreadableJob)
-    }
-    ruled = {each for each, other in rules.items() if other.queue == rule.queue}
-    wanted = ({name} if rule.share else set()) | (classes - ruled)
-    if f"{OTHERS}{rule.queue}" in ruled:
-        wanted &= {name}
-    strange = wanted - set(await workers.known_tasks(inspector.store)) - {f"{OTHERS}{rule.queue}"}
-    if strange:
+    if workers_now.others and rule.share:
+        names = texts.named(workers_now.others)
+        words = f"workers of other languages work {rule.queue!r} too, and take any job: {names}"
+        told.append(Doubt("not kept", f"the share is not kept: {words}", refuses=True))
+    known = await workers.known_tasks(inspector.store)
+    if strange := await _wanted(inspector, name, rules, found) - {*known}:
         names = texts.named(sorted(map(str, strange)))
         words = f"no process of resqpy has a task for {names}: such jobs in {rule.queue!r} fail"
-        told.append(Doubt(words, refuses=rule.share > 0))
+        told.append(Doubt("unknown class", words, refuses=rule.share > 0))
     return told
+
+
+async def removal_doubts(
+    inspector: Inspector,
+    name: str,
+    rules: Mapping[str, Migration],
+    found: Sequence[SeenWorker],
+) -> list[Doubt]:
+    """What becomes worse without a rule: whose jobs would wait for nobody, or be in other hands."""
+    rule, workers_now = rules[name], await _working(inspector, rules[name], found)
+    others = [each for other, each in rules.items() if other != name]
+    [waiting] = await lengths(inspector.store, [rule.target])
+    told, left = list[Doubt](), f"{texts.counted(waiting, 'job')} in {rule.target!r}"
+    if waiting and not workers_now.there:
+        words = f"{left}, and no worker of {rule.language} works it"
+        told.append(Doubt("nobody there", words, refuses=True))
+    if waiting and workers_now.ours_there and rule.target not in {e.target for e in others}:
+        words = f"{left}, which workers of resqpy work, too, and would take from then on"
+        told.append(Doubt("other hands", words, refuses=True))
+    falls_to = rules.get(f"{OTHERS}{rule.queue}")
+    if workers_now.ours and rule.share < ALL and falls_to in (None, rule):
+        words = f"workers of resqpy work {rule.queue!r}, and would take all its jobs: stop them first, or --all"
+        told.append(Doubt("other hands", words, refuses=True))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Working:
+    """Who works the two queues of a rule now.
+
+    Attributes:
+        ours: whether workers of resqpy work its queue.
+        ours_there: or that of the other side.
+        others: the names of those of other languages that work its queue.
+        there: whether a worker of its language works the queue of the other side.
+    """
+
+    ours: bool
+    ours_there: bool
+    others: Sequence[str]
+    there: bool
+
+
+async def _working(inspector: Inspector, rule: Migration, found: Sequence[SeenWorker]) -> _Working:
+    now_ms = await inspector.now_ms()
+    here, there = (
+        [e for e in found if e.lives(now_ms) and e.works(queue)]
+        for queue in (rule.queue, rule.target)
+    )
+    unlike = _TOLD_APART - {rule.language} if rule.language in _TOLD_APART else {"python"}
+    return _Working(
+        any(e.language == "python" for e in here),
+        any(e.language == "python" for e in there),
+        [WorkerId.parse(e.worker_id).name for e in here if e.language != "python"],
+        any(e.language not in unlike for e in there),
+    )
+
+
+async def _wanted(
+    inspector: Inspector,
+    name: str,
+    rules: Mapping[str, Migration],
+    found: Sequence[SeenWorker],
+) -> set[Any]:
+    """The classes that workers of resqpy need for a rule, as far as there are jobs of them."""
+    rule, others = rules[name], f"{OTHERS}{rules[name].queue}"
+    queues = [rule.queue]
+    if name == others:  # what went to the other side up to now comes here
+        queues = [rule.queue, rule.target] if rule.share else []
+    elif others in rules:
+        queues = []
+    seen: set[Any] = {e.class_name for e in found if e.work and e.work.queue in queues} - {None}
+    for queue in queues:
+        jobs = await inspector.queued(queue, 0, LOOKED_AT - 1)
+        seen |= {activejob.class_in(e.to_dict()) for e in jobs if not isinstance(e, UnreadableJob)}
+    seen -= {each for each, other in rules.items() if other.queue == rule.queue}
+    return seen | {name} if rule.share and name != others else seen
 
 
 async def migration_problems(inspector: Inspector) -> Found:
@@ -204,4 +271,5 @@ async def migration_problems(inspector: Inspector) -> Found:
             yield Problem("class that fell back", back_words(name, rule), words)
         for each in await doubts(inspector, name, rules, found):
             words = f"{shown_name(name)} of {rule.queue!r} moves, but {each.words}"
-            yield Problem("class that moves", words, f"{again} status", grave=each.refuses)
+            details = {"doubt": each.kind}
+            yield Problem("class that moves", words, f"{again} status", None, each.refuses, details)

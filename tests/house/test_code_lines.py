@@ -16,9 +16,9 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4250, 29),
-    "cli": (6183, 51),
+    "cli": (6204, 51),
     "contrib": (903, 15),
-    "diagnosis": (2717, 14),
+    "diagnosis": (2756, 14),
     "embedded": (490, 6),
     "engine": (6970, 47),
     "framework": (8782, 54),

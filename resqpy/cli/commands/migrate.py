@@ -20,12 +20,12 @@ from resqpy.cli.output import printing as output
 from resqpy.cli.output.printing import Exit
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.migrating import (
-    OTHERS,
     Doubt,
     Sides,
     back_words,
     doubts,
     python_name,
+    removal_doubts,
     share_words,
     shown_name,
     side_lines,
@@ -34,7 +34,8 @@ from resqpy.diagnosis.migrating import (
 from resqpy.diagnosis.workers import all_workers
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.store import workers
-from resqpy.store.migrations import ALL, Migration, migrate as set_rule, migrations
+from resqpy.store.migrations import ALL, OTHERS, Migration, migrate as set_rule, migrations
+from resqpy.store.queues import lengths
 
 _OVER, _MAX_ERRORS = 100, 500
 
@@ -43,12 +44,17 @@ def _share(value: Any) -> int:
     number = float(str(value).removesuffix("%"))
     if not 0 <= number <= 100:
         raise ValueError(f"{value!r} is not a share from 0% to 100%")
-    return round(number * 100)
+    share = round(number * 100)
+    if share / 100 != number:
+        raise ValueError(f"{value!r} is finer than 0.01%")
+    return share
 
 
 def _language(value: Any) -> str:
     if not re.fullmatch(r"[\w-]+", str(value)):
         raise ValueError(f"{value!r} is not the name of a language, such as ruby")
+    if str(value) == "python":
+        raise ValueError("'python' is this side: name the other, such as ruby")
     return str(value)
 
 
@@ -72,7 +78,7 @@ SHARE = Type("share", _share)
         help="Where the others run: ruby, node, php, … (once, unless one language works the queue).")  # fmt: skip
 @option("--queue", type=Type("queue", _queue), metavar="NAME",
         help="Where the jobs wait (needed once, if the project has no such task).")  # fmt: skip
-@option("--over", type=click.IntRange(1), metavar="N",
+@option("--over", type=click.IntRange(1, 10**9), metavar="N",
         help=f"Judge so many runs here (default: {_OVER}).")  # fmt: skip
 @option("--max-errors", type=SHARE, metavar="SHARE",
         help=f"Go back by itself where more fail (default: {_MAX_ERRORS / 100:g}%; 100%: never).")  # fmt: skip
@@ -92,7 +98,8 @@ def migrate(
     as it would be here (billing.charge); '*' stands for all other classes of a --queue.
 
     Without an option it shows what is known of both sides. Exit code 6: nothing was done, because jobs would wait
-    for nobody or fail, or the share would not be kept (--anyway); or the rule has doubts, or fell back.
+    for nobody, fail or be in other hands, or the share would not be kept (--anyway); or the rule has doubts, or
+    fell back.
     """
     wanted = (canary, ALL if everything else None, 0 if back else None)
     shares = [share for share in wanted if share is not None]
@@ -100,10 +107,10 @@ def migrate(
     if more or len(shares) + remove > 1:
         raise UsageError("give one class, and one of --canary, --all, --back and --remove")
     asked = {key: value for key, value in given.items() if value is not None}
+    if not shares and asked.keys() - {"queue"}:
+        raise UsageError("--to, --over and --max-… go with --canary, --all or --back")
     if not (shares or remove):
-        if asked:
-            raise UsageError("--to, --queue, --over and --max-… go with --canary, --all or --back")
-        return _show_status(name)
+        return _show_status(name, asked.get("queue"))
     if not name:
         raise UsageError("which class? resqpy migrate CLASS …")
     if remove:
@@ -156,7 +163,10 @@ def _set(name: str, share: int, given: dict[str, Any], *, anyway: bool) -> int:
                 raise UsageError(f"in which queue do jobs of {found!r} wait? --queue NAME")
             language = given.get("language") or await _only_language(resque, queue)
             rule = Migration(queue, language, 0, _OVER, _MAX_ERRORS, 0)
-        rule = replace(rule, share=share, counts={}, **given)
+        before, rule = rule, replace(rule, share=share, counts={}, **given)
+        if (before.queue, before.language) != (rule.queue, rule.language):
+            words = f"{shown_name(found)} moves in {before.queue!r} with {before.language}, and nowhere else"
+            raise UsageError(f"{words}: --remove that rule first")
         rules = {**rules, found: rule}
         return found, rule, await doubts(resque, found, rules, await all_workers(resque))
 
@@ -176,39 +186,54 @@ def _refuse(reasons: Sequence[str], *, anyway: bool) -> None:
         raise output.fail(Exit.NO, words)
 
 
-def _seen(name: str, queue: str | None = None) -> list[Sides]:
-    """One rule, or all."""
+def _seen(name: str, queue: str | None) -> list[Sides]:
+    """One rule, or all, or those of a queue."""
 
     async def look(resque: Resque) -> list[Sides]:
         rules = await migrations(resque.store)
-        found = _named(name, rules, (), queue) if name else ""
-        if found not in rules and found:
-            hint = near_match(found, [*rules])
-            words = f"there is no rule for {found!r}{hint}: resqpy migrate status"
-            raise output.fail(Exit.NOT_FOUND, words)
-        return [await sides(resque, each, rules) for each in rules if found in ("", each)]
+        found = [_found(name, rules, queue)] if name else [*rules]
+        return [
+            await sides(resque, each, rules) for each in found if queue in (None, rules[each].queue)
+        ]
 
     return ask(look)
 
 
+def _found(name: str, rules: Mapping[str, Migration], queue: str | None) -> str:
+    found = _named(name, rules, (), queue)
+    if found in rules and queue in (None, rules[found].queue):
+        return found
+    where = "" if queue is None else f" in {queue!r}"
+    hint = f", but in {rules[found].queue!r}" if found in rules else near_match(found, [*rules])
+    words = f"there is no rule for {shown_name(found)!r}{where}{hint}: resqpy migrate status"
+    raise output.fail(Exit.NOT_FOUND, words)
+
+
 def _remove(name: str, queue: str | None, *, anyway: bool) -> int:
-    [seen] = _seen(name, queue)
-    rule = seen.rule
-    left = f"{texts.counted(seen.waiting, 'job')} in {rule.target!r}" if seen.waiting else ""
-    unworked = [each.words for each in seen.doubts if repr(rule.target) in each.words]
-    _refuse([f"{left}, and {each}" for each in unworked if left], anyway=anyway)
-    ask(lambda resque: set_rule(resque.store, seen.name, None))
+    async def look(resque: Resque) -> tuple[str, Migration, list[Doubt], int]:
+        rules = await migrations(resque.store)
+        found = _found(name, rules, queue)
+        told = await removal_doubts(resque, found, rules, await all_workers(resque))
+        [waiting] = await lengths(resque.store, [rules[found].target])
+        return found, rules[found], told, waiting
+
+    found, rule, told, waiting = ask(look)
+    _refuse([each.words for each in told], anyway=anyway)
+    ask(lambda resque: set_rule(resque.store, found, None))
     output.show(
-        {"class": seen.name, "removed": True, "waiting": seen.waiting},
-        lambda: output.say(f"{shown_name(seen.name)} in {rule.queue!r}: no rule any more"),
+        {"class": found, "removed": True, "waiting": waiting},
+        lambda: output.say(f"{shown_name(found)} in {rule.queue!r}: no rule any more"),
     )
-    if left:
+    for each in told:
+        output.warn(each.words)
+    if waiting and not told:
+        left = f"{texts.counted(waiting, 'job')} in {rule.target!r}"
         output.warn(f"{left} remain there for the workers of {rule.language}")
     return Exit.OK
 
 
-def _show_status(name: str) -> int:
-    found = _seen(name)
+def _show_status(name: str, queue: str | None) -> int:
+    found = _seen(name, queue)
 
     def show() -> None:
         for each in found:
