@@ -4,6 +4,7 @@ each value of an input.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from resqpy.base.when import Duration, duration_ms
 
 MOST_AT_ONCE = 10_000
 _MOST_NAME = 200  # bytes
+_LONGEST_VALUE = 128  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +210,21 @@ def texts_by_name(limits: Mapping[str, Sequence[AnyLimit]]) -> dict[str, str]:
                 "one, for example by a constant"
             )
     return {name: text for name, (text, _) in found.items()}
+
+
+def key_text(value: str | float) -> str:
+    """A value of an input as the exchange writes it (`store/lua/exchange_keys.lua`).
+
+    Raises:
+        UsageError: it makes no key of its own.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float) and abs(value) < 2**53:
+        return str(int(value)) if value == int(value) else f"{value:.17g}"
+    if not isinstance(value, str):
+        raise UsageError(f"{value!r} is neither a text nor a number below 2^53, so it makes no key")
+    raw = value.encode()
+    if len(raw) > _LONGEST_VALUE or any(byte < 32 or byte == 127 for byte in raw):
+        return f"#{hashlib.sha1(raw, usedforsecurity=False).hexdigest()}"
+    return value

@@ -88,9 +88,12 @@ async def set_limit(
     return None if before is None else Rate.read(decode_name(before)) or number(before)
 
 
-async def shut(store: Store, key: str, for_ms: int) -> int:
-    """Let no job under a key begin for so long, or longer where somebody said so; returns until when (ms)."""
-    return int(await store.run("shut_limit", [store.keys.running_limits], [key, for_ms]))
+async def shut(store: Store, key: str, for_ms: int | None) -> int:
+    """Let no job under a key begin for so long, or longer where somebody said so; returns until when (ms). None:
+    end that; returns until when it was, 0: it was not shut.
+    """
+    args = [key, "" if for_ms is None else for_ms, store.keys.own("control")]
+    return int(await store.run("shut_limit", _names(store), args))
 
 
 async def take_slot(store: Store, key: str, holder: str, lease_ms: int) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from resqpy.base import codec, reading
 from resqpy.base.errors import NotInFailed, OutcomeUnknown, UnknownTask, UsageError, class_of
 from resqpy.base.model import Enqueued, FailedJob
-from resqpy.diagnosis import texts
+from resqpy.diagnosis import limiting, texts
+from resqpy.diagnosis.limiting import LimitChange, Most, Of
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
@@ -293,3 +294,77 @@ async def change_task(visit: Visit, verb: str, task_id: str) -> Any:
     """
     act = getattr(visit.console.tracked(), verb)
     return await audited(visit, verb, f"task {task_id}", partial(act, task_id))
+
+
+# -- limits --
+
+
+async def set_limit(
+    visit: Visit, name: str, most: Most, of: Of = "", *, new: bool = False
+) -> LimitChange:
+    """Set a limit at run time.
+
+    Raises:
+        UnknownLimit: there is no such limit, queue or task.
+        UsageError: what else is wrong.
+    """
+    act = partial(limiting.set_limit, visit.resque, name, most, of, new=new)
+    return await _change_limit(visit, "limit", name, act, LimitChange.as_json, of)
+
+
+async def remove_limit(visit: Visit, name: str, of: Of) -> LimitChange:
+    """Remove a limit that was set at run time.
+
+    Raises:
+        UnknownLimit: there is none.
+    """
+    act = partial(limiting.remove_limit, visit.resque, name, of)
+    return await _change_limit(visit, "remove limit", name, act, LimitChange.as_json, of)
+
+
+async def shut_limit(visit: Visit, name: str, for_ms: int) -> int:
+    """Let no job under a limit of tasks begin for so long; returns until when (ms).
+
+    Raises:
+        UnknownLimit: there is none.
+    """
+    act = partial(limiting.shut_limit, visit.resque, name, for_ms)
+    return await _change_limit(visit, "shut", name, act, lambda until: {"until": texts.iso(until)})
+
+
+async def open_limit(visit: Visit, name: str) -> None:
+    """End that.
+
+    Raises:
+        UnknownLimit: there is none, or it is not shut.
+    """
+    act = partial(limiting.open_limit, visit.resque, name)
+    await _change_limit(visit, "open", name, act, lambda _: {})
+
+
+async def _change_limit(
+    visit: Visit,
+    verb: str,
+    name: str,
+    act: Callable[[], Awaitable[T]],
+    told: Callable[[T], dict[str, Any]],
+    of: Of = "",
+) -> T:
+    """The note has what it was before: so it can be set back."""
+    what = f"queue {name}" if of == "queue" else f"limit {name}"
+
+    async def noted() -> T:
+        made = await act()
+        await note(visit, verb, what, **told(made))
+        return made
+
+    made = await audited(visit, verb, what, noted, always=True, noted=True)
+    visit.console.problems.forget()
+    return made
+
+
+async def put_back_parked(visit: Visit, queue: str | None) -> int:
+    """Put the jobs that wait for limits back into their queue, or all; returns how many."""
+    what = "all queues" if queue is None else f"queue {queue}"
+    act = partial(visit.resque.put_back_parked, queue)
+    return await audited(visit, "put back", what, act)

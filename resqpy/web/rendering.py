@@ -200,6 +200,11 @@ DONE = {
     "ended": ("It had ended already, or somebody else works on it",) * 2,
     "deleted": ("The queue was deleted, with 1 job", "The queue was deleted, with {:,} jobs"),
     "revoked": ("It gives no access any more",) * 2,
+    "limited": ("The limit is set",) * 2,
+    "unlimited": ("What was set is removed",) * 2,
+    "shut": ("No job of it begins for now",) * 2,
+    "open": ("Its jobs begin again",) * 2,
+    "put_back": ("1 job is back in its queue", "{:,} jobs are back in their queues"),
     "cleaned": ("The worker was removed", "The worker was removed"),
 }
 

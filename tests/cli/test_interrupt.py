@@ -27,7 +27,7 @@ OTHERS = (
     "failed show ab", "failed groups", "failed remove --all",
     "jobs list", "jobs remove a --class b", "queues list",
     "queues delete a", "queues pause a", "queues resume a", "limits list",
-    "limits set a 1", "limits remove a", "limits put-back", "limits shut a 1s",
+    "limits set a 1", "limits remove a", "limits put-back", "limits shut a 1s", "limits open a",
     "delayed list", "delayed remove --class a",
     "delayed run --class a", "workers list", "workers clean a:1",
     "workers cancel a:1", "schedule list", "schedule fires", "schedule history a",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from hashlib import sha1
 
 import pytest
 from redis import Redis
@@ -174,12 +175,25 @@ def test_rates_are_shown_set_and_shut(resqpy: Call, parked: Redis) -> None:
     why = resqpy("task", "explain", "SendMail", "--queue", "mail", "--json").json
 
     assert shown["SendMail:to"] == "10/1000/20"
-    assert "10/1 s/20" in table
+    assert "10/1s/20" in table
     assert changed.json == {"queue": "SendMail:to", "limit": "5/60000/1", "before": "10/1000/20"}
-    assert ("10 jobs" in said, "5/1 m" in said) == (True, True)
+    assert ("10 jobs" in said, "5/1m" in said) == (True, True)
     assert shut.json["until"] > "2026"
     assert [each["blocks"] for each in why if "SendMail:to=x" in each["words"]] == [True]
     assert resqpy("limits", "shut", "SendMial", "1h").code == Exit.NOT_FOUND
+    opened = resqpy("limits", "open", "SendMail:to=x", "--json")
+    assert opened.json == {"key": "SendMail:to=x", "until": None}
+    assert not parked.hexists("resque:resqpy:limits", "{shut}SendMail:to=x")
+    assert resqpy("limits", "open", "SendMail:to=x").code == Exit.NOT_FOUND
     for bad in ("5/x", "x/1s", "5/1s/2/3", "0/1s"):
         assert resqpy("limits", "set", "SendMail:to", bad).code == Exit.USAGE
     assert resqpy("limits", "set", "mail", "5/1s").code == Exit.USAGE
+
+
+def test_a_long_value_of_a_key(resqpy: Call, parked: Redis) -> None:
+    """It is set under the name that the exchange gives it."""
+    long = "x" * 200
+    assert resqpy("limits", "set", f"SendMail:to={long}", "1").code == Exit.OK
+    key = f"SendMail:to=#{sha1(long.encode()).hexdigest()}"
+    assert parked.hget("resque:resqpy:limits", f"{{set}}{key}") == b"1"
+    assert resqpy("limits", "remove", f"SendMail:to={long}").code == Exit.OK

@@ -31,7 +31,7 @@ STEPS: tuple[str | tuple[str, ...], ...] = (
         "queues pause bulk --new --by ann", "queues resume bulk",
         "limits set reports 2", "limits", "limits remove reports", "limits set bulk 1 --new", "limits remove bulk",
         "limits set echo 3 --task --new", "limits", "limits remove echo --task", "limits put-back",
-        "limits set import_all 10/1m --task --new", "limits shut import_all 30s",
+        "limits set import_all 10/1m --task --new", "limits shut import_all 30s", "limits open import_all",
         "limits remove import_all --task", "limits put-back reports", "limits set reports 3 --queue",
         "limits remove reports --queue",
         "migrate echo --canary 5% --to ruby --queue reports",

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from resqpy import Limit, Queue, Rate, Resque, UsageError
+from resqpy.base.limits import key_text
 from resqpy.base.model import KeyLimit
-from resqpy.framework.api.limit import LimitHandle, key_text
+from resqpy.framework.api.limit import LimitHandle
 from resqpy.store import limits, queues
 from tests.engine.test_limits import LAZY, SLOTS, Desk
 from tests.engine.test_task_limits import desk, ends, numbers, put, raw
@@ -114,6 +115,18 @@ async def test_a_key_is_shut_for_a_while(desk: Desk, redis: Any, redis_url: str)
         assert (await resque.limits())["api"] == KeyLimit(
             5, tuple(sorted(each.worker_id for each in SLOTS[:2])), tasks=("C", "D")
         )
+
+
+async def test_a_shut_key_is_opened(desk: Desk, redis: Any, redis_url: str) -> None:
+    """What was parked has a turn at once; who was not shut is said."""
+    await limits.announce(desk.store, {"C": [Limit(5, name="api")]})
+    async with Resque(redis_url) as resque:
+        until = await resque.shut_limit("api", HOUR)
+        await put(redis, raw(0))
+        assert numbers(await desk([], SLOTS, ["q"])) == []
+        assert await resque.shut_limit("api", None) == until
+        assert numbers(await desk([], SLOTS, ["q"])) == [0]
+        assert await resque.shut_limit("api", None) == 0
 
 
 @pytest.mark.parametrize("key", ["{shut}api", "{shut}api=1"])

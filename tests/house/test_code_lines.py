@@ -15,20 +15,20 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4250, 29),
-    "cli": (6204, 51),
+    "base": (4263, 29),
+    "cli": (6129, 51),
     "contrib": (903, 15),
-    "diagnosis": (2756, 14),
+    "diagnosis": (2909, 15),
     "embedded": (490, 6),
     "engine": (6970, 47),
-    "framework": (8782, 54),
+    "framework": (8770, 54),
     "plugins": (392, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (6988, 32),
+    "store": (6996, 32),
     "testing": (585, 6),
     "tracked": (4269, 20),
-    "web": (5987, 51),
+    "web": (6283, 53),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

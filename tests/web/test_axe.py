@@ -46,6 +46,11 @@ async def fill(console: Console, redis: Redis) -> list[str]:
     store = console.resque.store
     found = await Tracked(store).create("mail", {"to": "a"}, tags=["x"])
     assert found is not None
+    await console.resque.limit_running("mails", 3)
+    await console.resque.set_limit("mail", 2, task="mail")
+    await console.resque.shut_limit("mail", 60_000)
+    await redis.zadd("resque:resqpy:limits:parked", {"mail\nmails": 1})
+    await redis.rpush("resque:resqpy:limits:jobs:4:mail:mails", b"{}")
     await keep_user(store, "eve", "operator", "correct horse")
     return [
         *PAGES,
@@ -53,7 +58,8 @@ async def fill(console: Console, redis: Redis) -> list[str]:
         f"/enqueue?failed={digest}", f"/failed/entries/{digest}", "/failed/bulk?verb=retry&class=mail",
         "/failed/runs", f"/failed/runs/{'1' * 22}", "/delayed/4000000000", f"/tasks/{found.id}",
         "/failed/entries?class=mail", "/failed/entries?class=none", "/queues?q=none", "/tasks?status=failed",
-        "/metrics", "/metrics?period=8h", "/access", "/login", "/login?code=x", "/nothing",
+        "/limits/queue/mails", "/limits/task/mail", "/limits/put_back/mails",
+        "/limits/put_back", "/metrics", "/metrics?period=8h", "/access", "/login", "/login?code=x", "/nothing",
     ]  # fmt: skip
 
 

@@ -60,6 +60,12 @@ TABLE = {
     "POST /workers/{id}/remove": OPERATOR,
     "POST /workers/{id}/cancel": OPERATOR,
     "GET /limits": VIEWER,
+    "GET /limits/{of}/{name}": OPERATOR,
+    "GET /limits/put_back": OPERATOR,
+    "GET /limits/put_back/{name}": OPERATOR,
+    "POST /limits/put_back": OPERATOR,
+    "POST /limits/put_back/{name}": OPERATOR,
+    "POST /limits/{verb}": OPERATOR,
     "GET /redis": VIEWER,
     "GET /metrics": VIEWER,
     "GET /audit": ADMIN,
@@ -68,7 +74,7 @@ TABLE = {
     "POST /access/{kind}/{id}/revoke": ADMIN,
 }
 FILLED = {"{name}": "x", "{digest}": "0" * 40, "{second}": "4000000000", "{id}": "x", "{verb}": "cancel",
-          "{undo}": "x", "{run}": "x", "{kind}": "users", "{version}": "x"}  # fmt: skip
+          "{undo}": "x", "{run}": "x", "{kind}": "users", "{of}": "task", "{version}": "x"}  # fmt: skip
 
 
 def test_the_table_has_each_path() -> None:

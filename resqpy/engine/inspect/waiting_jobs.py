@@ -141,19 +141,21 @@ class WaitingJobs(Inspecting):
             check_most(most)
         return await limits.set_limit(self.store, name, most, task)
 
-    async def shut_limit(self, name: str, duration: Duration) -> int:
+    async def shut_limit(self, name: str, duration: Duration | None) -> int:
         """Let no job under the limit or rate of a task begin for a while: a service has said when to come again.
         Jobs that run go on; those that would begin wait for their turn, without failing.
 
         Args:
             name: of the limit, or one of its keys, `name=value`.
-            duration: milliseconds or a timedelta; one that was said before and ends later holds.
+            duration: milliseconds or a timedelta; one that was said before and ends later holds. None: end what
+                was said, now.
 
         Returns:
-            Until when, in milliseconds since the epoch.
+            Until when, in milliseconds since the epoch; of what is ended until when it was, 0: it was not shut.
         """
         check_limit_name(name.partition("=")[0])
-        return await limits.shut(self.store, name, duration_ms(duration, "duration"))
+        for_ms = None if duration is None else duration_ms(duration, "duration")
+        return await limits.shut(self.store, name, for_ms)
 
     async def limits(self) -> dict[str, KeyLimit]:
         """The limits of tasks, with who runs a job under them and how many are parked; also each of their keys

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from resqpy.base.concurrency.own_tasks import own_task
-from resqpy.base.errors import StoreError, UsageError
+from resqpy.base.errors import StoreError
+from resqpy.base.limits import key_text
 from resqpy.base.when import Duration, duration_ms, moment_ms
 from resqpy.store import limits
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from resqpy.framework.api.tasks_api import TasksApi
     from resqpy.store.connection.client import Store
 
-_LONGEST_VALUE = 128  # bytes
 _LEASE_MS = 30_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
@@ -86,21 +85,3 @@ async def _renew(store: Store, holder: str) -> None:
         await asyncio.sleep(_LEASE_MS / 3000)
         with suppress(StoreError):  # it is renewed next time, or expires
             await limits.keep_slot(store, holder, _LEASE_MS)
-
-
-def key_text(value: str | float) -> str:
-    """A value of an input as the exchange writes it (`store/lua/exchange_keys.lua`).
-
-    Raises:
-        UsageError: it makes no key of its own.
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float) and abs(value) < 2**53:
-        return str(int(value)) if value == int(value) else f"{value:.17g}"
-    if not isinstance(value, str):
-        raise UsageError(f"{value!r} is neither a text nor a number below 2^53, so it makes no key")
-    raw = value.encode()
-    if len(raw) > _LONGEST_VALUE or any(byte < 32 or byte == 127 for byte in raw):
-        return f"#{hashlib.sha1(raw, usedforsecurity=False).hexdigest()}"
-    return value

@@ -20,6 +20,7 @@ from resqpy.base.errors import (
     UsageError,
     WrongCursor,
 )
+from resqpy.diagnosis.limiting import UnknownLimit
 from resqpy.tracked.errors import (
     DuplicateTask,
     MalformedTask,
@@ -126,6 +127,7 @@ _ERRORS: tuple[tuple[type[Exception], str, Mapping[str, str]], ...] = (
     (WrongCursor, "wrong-cursor", {}),
     (UnknownTaskId, "not-found", {}),
     (NotInFailed, "not-found", {}),
+    (UnknownLimit, "not-found", {}),
     (TaskStateError, "wrong-state", {}),
     (DuplicateTask, "exists", {}),
     (TaskChanged, "changed", {}),

@@ -17,7 +17,7 @@ from resqpy.web.access import Access
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, ApiParts, Call, Parameter
 from resqpy.web.api.problems import KINDS, MEDIA_TYPE, ApiProblem, problem_of
 from resqpy.web.api.schema import RequestFault, faults, from_text, nearest, with_integers
-from resqpy.web.asking import Refusal, as_asked, body_of, named
+from resqpy.web.asking import SAFE, Refusal, as_asked, body_of, named
 from resqpy.web.visit import Area, Endpoint, Visit
 
 MAX_BODY = 1024 * 1024  # bytes
@@ -83,7 +83,7 @@ class HttpApi:
                 self.answer,
                 method,
                 None,
-                writes=writes and method in ("POST", "PATCH", "DELETE"),
+                writes=writes and method not in SAFE,
                 for_programs=True,
             )
             for method in METHODS

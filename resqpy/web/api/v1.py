@@ -7,6 +7,7 @@ from typing import Any
 from resqpy.web.api.document import document
 from resqpy.web.api.endpoint import ApiEndpoint, Call
 from resqpy.web.api.events import EVENTS
+from resqpy.web.api.limits import LIMITS
 from resqpy.web.api.reads import READS
 from resqpy.web.api.tasks import TASKS
 from resqpy.web.api.writes import WRITES
@@ -27,6 +28,7 @@ TABLE = [
     *READS,
     *WRITES,
     *TASKS,
+    *LIMITS,
     *EVENTS,
     ApiEndpoint(
         "GET", "/openapi.json", (), "This API as an OpenAPI document. Needs no token.", _openapi
