@@ -21,7 +21,7 @@ from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
 from resqpy.engine.run import Run
 from resqpy.store import locks
 from resqpy.store.exchange import FREED, HELD
-from resqpy.store.locks import JobLockKey
+from resqpy.store.locks import UNLOCK, JobLockKey
 from resqpy.store.queues import DELAYED, Guard
 
 # Retries requests until Redis answers: a claimed job must not fail because Redis is unreachable.
@@ -84,6 +84,15 @@ class KeyedLock(Plugin):
         if self._own_key is not None and not callable(self._own_key):
             _checked(self._own_key)
 
+    def can_be_taken_as(self, word: str) -> None:
+        """Set `at_take` where the key is node-resque's; of a class below it may be another."""
+        if not self.ruby and self._own_key is None:
+            self.at_take = word
+
+    def done_at_take(self, run: Run, what: int) -> bool:
+        """Whether the exchange did it for this plugin, and not only for another one, with another key."""
+        return self.at_take is not None and bool(run.claim.locks & what)
+
     def own_key(self, job: AnyJob) -> str | None:
         """The key that the option gives for this job; None without the option."""
         own = self._own_key
@@ -105,7 +114,10 @@ def ruby_keys(given: object) -> bool:
 
 def key_parts(job: AnyJob) -> tuple[str, str, str]:
     """The parts of a lock's name: the task, the queue, the arguments as JavaScript's JSON."""
-    return job.class_name, job.queue, codec.lock_args(job.args)
+    args = job.args
+    if isinstance(job, Run) and job.claim.locks:  # the task may have changed them since
+        args = codec.decode_job(job.job.raw, job.queue).args
+    return job.class_name, job.queue, codec.lock_args(args)
 
 
 def _checked(key: object) -> str:
@@ -143,17 +155,17 @@ class JobLock(KeyedLock):
         if not isinstance(self.re_enqueue, bool):
             raise UsageError(f"re_enqueue: {self.re_enqueue!r} must be True or False")
 
-        if not self.ruby and self._own_key is None:
-            self.at_take = str(self.lock_timeout_s)
+        if type(self) is JobLock:
+            self.can_be_taken_as(str(self.lock_timeout_s))
         self._renewals = WeakKeyDictionary[asyncio.AbstractEventLoop, _Renewals]()
 
-    def hold(self, run: Run) -> _Renewals:
-        """The lock is renewed while it runs."""
+    def hold(self, run: Run, key: JobLockKey | None = None) -> _Renewals:
+        """The lock is renewed while it runs; without a key it was taken with the job."""
         loop = asyncio.get_running_loop()
         renewals = self._renewals.get(loop)
         if renewals is None:
             renewals = self._renewals[loop] = _Renewals(self)
-        renewals.begin(run)
+        renewals.begin(run, key)
         return renewals
 
     def around_success(self, run: Run) -> None:
@@ -161,20 +173,21 @@ class JobLock(KeyedLock):
 
     async def around(self, run: Run, call_next: CallNext) -> None:
         """Run it with the lock, or not at all."""
-        if run.claim.locks & HELD:
+        if self.done_at_take(run, HELD):
             await self._renewed(run, call_next)
             return
         key = self.key_of(run)
+        freeing = UNLOCK if run.beginning else key.release_command
         # added before the lock is taken: a run cancelled in between may have it
-        run.effects.append(key.release_command)
+        run.effects.append(freeing)
         if not await self._taken(run, key):
-            run.effects.remove(key.release_command)
+            run.effects.remove(freeing)
             self._blocked(run, key)
             return
-        await self._renewed(run, call_next)
+        await self._renewed(run, call_next, key)
 
-    async def _renewed(self, run: Run, call_next: CallNext) -> None:
-        renewal = self.hold(run)
+    async def _renewed(self, run: Run, call_next: CallNext, key: JobLockKey | None = None) -> None:
+        renewal = self.hold(run, key)
         try:
             await call_next()
         finally:
@@ -208,28 +221,30 @@ class _Renewals:
     def __init__(self, lock: JobLock) -> None:
         self._lock = lock
         self._pause_s = lock.lock_timeout_s / 3
-        self._tasks: dict[Run, OwnTask[None] | None] = {}
+        self._tasks: dict[Run, OwnTask[None] | JobLockKey | None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run, key: JobLockKey | None) -> None:
         """It has the lock."""
-        self._tasks[run] = None
+        self._tasks[run] = key
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._renew_all)
 
     def end(self, run: Run) -> None:
         """It is over."""
         task = self._tasks.pop(run)
-        if task is not None:
+        if isinstance(task, OwnTask):
             task.end()
 
     def _renew_all(self) -> None:
         self._timer = None
-        for run, task in self._tasks.items():
-            self._tasks[run] = task or own_task(self._renew(run), "renewal of a job lock", run)
+        for run, one in self._tasks.items():
+            if not isinstance(one, OwnTask):
+                renewing = self._renew(run, one or self._lock.key_of(run))
+                self._tasks[run] = own_task(renewing, "renewal of a job lock", run)
 
-    async def _renew(self, run: Run) -> None:
-        key, held = self._lock.key_of(run), True
+    async def _renew(self, run: Run, key: JobLockKey) -> None:
+        held = True
         while held:
             try:
                 held = await locks.hold_job_lock(run.store, key)
@@ -251,8 +266,8 @@ class QueueLock(KeyedLock):
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
-        if not self.ruby and self._own_key is None:
-            self.at_take = "q"
+        if type(self) is QueueLock:
+            self.can_be_taken_as("q")
 
     def guards(self, keys: Keys, job: Enqueuing) -> Sequence[Guard]:
         """The lock that is checked in the step that pushes."""
@@ -264,7 +279,7 @@ class QueueLock(KeyedLock):
         For a job with a record, the lock taken at its creation was freed when the job was claimed; a lock
         that exists now belongs to another job.
         """
-        if run.lifecycle.plain and not run.claim.locks & FREED:
+        if run.lifecycle.plain and not self.done_at_take(run, FREED):
             key = self._key(run.store.keys, run)
             await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
             run.on_return += self.taken_back(run)

@@ -29,7 +29,7 @@ class EndCommands(NamedTuple):
     Attributes:
         beginning: the first bytes of its record, which identify the run.
         counts: "p" processed, "f" failed, "-" neither.
-        commands: Redis commands; they are executed only if the end counts, except `RELEASE`.
+        commands: Redis commands; they are executed only if the end counts, except `UNLOCK`.
     """
 
     worker_id: str
@@ -430,9 +430,9 @@ def _taken(
             one.locks = locks
         raws = jobs[len(taken) : len(taken) + count]
         taken += map(ClaimedJob, range(slot - 1, slot - 1 + count), raws, repeat(one))
-    for slot, queue, raw, held, sha1, rescues, along in _by(7, special):
+    for slot, queue, raw, held, sha1, rescues, along, locks in _by(8, special):
         beside = ExtensionReply(along, asked_s) if along else None
-        told = claim(queue, held, sha1.decode(), *JobNote.of(rescues), beside)
+        told = claim(queue, held, sha1.decode(), *JobNote.of(rescues), beside, locks)
         taken.append(ClaimedJob(slot - 1, raw, told))
     if special:
         taken.sort(key=itemgetter(0))

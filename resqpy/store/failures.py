@@ -77,7 +77,7 @@ class Beside:
     Attributes:
         removal: the id under which removed entries are kept, to be put back; empty: they are not.
         kept_s: for how many seconds.
-        command: done once for each step, if an entry has left.
+        command: done once for each step, before the first entry leaves; if Redis refuses it, none does.
         run: the id of the bulk run that counts what leaves; empty: none.
         runner: who works on that.
     """

@@ -65,8 +65,8 @@ async def delete(store: Store, name: str) -> int:
 # What the built-in plugins do in Redis while a job runs: JobLock's lock, QueueLock's release, Retry's
 # counter. Their other writes happen in the step that ends the run.
 
-RELEASE = "RELEASE"  # the exchange's command for freeing a JobLock
-UNLOCK: tuple[Arg, ...] = ("UNLOCK",)  # the same, if an exchange took it with the job
+RELEASE = "RELEASE"  # frees a JobLock of a run without a record
+UNLOCK: tuple[Arg, ...] = ("UNLOCK",)  # of an exchange: frees those of the run that ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class JobLockKey:
 
     @property
     def release_command(self) -> tuple[Arg, ...]:
-        """The command that frees it at the end of the run, if it is still ours."""
+        """The command of `settle` that frees it, if it is still ours."""
         return (RELEASE, self.lock, self.holder)
 
 

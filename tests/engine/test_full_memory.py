@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from resqpy import Queue
+from resqpy import Queue, Resque
 from resqpy.base.errors import StoreUnavailable
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.process import find_binary, in_wheel
+from tests.support.inspecting import failed_entry
 from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for
 from tests.support.working import working
@@ -119,6 +120,20 @@ async def test_jobs_of_the_dead_come_back(server: PrivateServer) -> None:
     async with full(server) as redis, schedulers(server.url, lease_s=2.0, timeout_s=0.1) as start:
         await start(JOBS, rescue_after_s=3.0)
         await wait_for(lambda: _is_head(redis, job))
+
+
+async def test_failed_jobs_are_removed_and_retried(server: PrivateServer) -> None:
+    """Who has to make room may do it, and a job that moves needs none."""
+    server.flush()
+    raw = [failed_entry(b'{"class":"no_op","queue":"q","args":[%d]}' % n) for n in range(2)]
+    async with Redis.from_url(server.url) as redis:
+        await redis.rpush("resque:failed", *raw)
+    async with full(server) as redis, Resque(server.url) as resque:
+        first, second = await resque.failed(0, 1)
+        assert await resque.remove_failed(first) == 1
+        assert await resque.retry_and_remove_failed(second)
+        assert await redis.llen("resque:failed") == 0
+        assert await redis.llen("resque:queue:q") == 1
 
 
 async def _is_head(redis: Redis, job: str) -> bool:

@@ -179,6 +179,34 @@ async def test_another_s_lock_is_not_freed(make_stage: MakeStage) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [1, 1.5])
+async def test_the_lock_of_a_job_that_changes_its_arguments_is_renewed(
+    make_stage: MakeStage, value: float
+) -> None:
+    """It is that of the arguments with which it began, whoever took it."""
+    gate = Gate()
+
+    async def perform(options: dict[str, Any]) -> None:
+        options["done"] = True
+        await gate()
+
+    stage = make_stage(job=locked(perform, lockTimeout=3))
+    await stage.queue.enqueue("q", "job", [{"a": value}])
+    lock = f'resque:workerslock:job:q:[{{"a":{value}}}]'
+
+    async with stage.working():
+        await gate.entered.wait()
+        first = await stage.redis.get(lock)
+        await wait_until(lambda: _is_another(stage, lock, first))
+        assert await stage.redis.exists(lock)
+        gate.open.set()
+        await stage.until_idle()
+
+
+async def _is_another(stage: Stage, lock: str, value: bytes | None) -> bool:
+    return bool(await stage.redis.get(lock) != value)
+
+
 async def test_a_lock_of_a_running_job_is_renewed(make_stage: MakeStage) -> None:
     """A job that runs longer than `lock_timeout` keeps its lock."""
     gate = Gate()
@@ -305,6 +333,33 @@ async def test_two_processes_race_for_one_lock(make_stage: MakeStage) -> None:
 
     assert [name for name, _ in stage.events] == ["re_enqueue", "success"]
     assert gate.runs == [[1]]
+
+
+class OfAll(JobLock):
+    """One key for all jobs, without an option."""
+
+    def own_key(self, job: Any) -> str:
+        """It."""
+        return f"{job.class_name} alone"
+
+
+@pytest.mark.parametrize("first", ["JobLock", OfAll])
+async def test_each_of_two_locks_is_held(make_stage: MakeStage, first: Any) -> None:
+    """One of Ruby's beside Node's, or one whose class names its key: none is taken for the other's."""
+    gate = Gate()
+    plugins = [first, JobLock({"keys": "ruby"}), OfAll()]
+    stage = make_stage(job={"perform": gate, "plugins": plugins[: 2 + (first == "JobLock")]})
+    await stage.queue.enqueue("q", "job", [1])
+
+    async with stage.working():
+        await gate.entered.wait()
+        held = {key.decode() for key in await stage.redis.keys("*") if b"job" in key}
+        gate.open.set()
+        await stage.until_idle()
+
+    own = {each for each in held if "resqpy" not in each and "worker:" not in each}
+    assert own == {"resque:lock:job:1", "job alone"} | ({LOCK} if first == "JobLock" else set())
+    assert await stage.left() == {"resque:queues": {"q"}, "resque:stat:processed": "1"}
 
 
 async def test_a_lost_reply_neither_blocks_nor_doubles(redis_url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from resqpy import Queue
 from resqpy.engine.definition import define
+from resqpy.plugins import QueueLock
 from tests.plugins.conftest import MakeStage
 from tests.plugins.stage import Gate
 from tests.support.redis_state import ttls
@@ -151,6 +152,26 @@ async def test_a_job_that_goes_back_takes_its_lock_with_it(make_stage: MakeStage
     assert await stage.redis.ttl(LOCK) > 3500
 
 
+async def test_a_job_that_goes_back_has_the_lock_of_its_first_arguments(
+    make_stage: MakeStage,
+) -> None:
+    """The task may have changed them meanwhile."""
+    gate = Gate()
+
+    async def perform(options: dict[str, int]) -> None:
+        options["done"] = 1
+        await gate()
+
+    stage = make_stage(job=once(perform))
+    await stage.queue.enqueue("q", "job", [{"a": 1}])
+
+    async with stage.working() as worker:
+        await gate.entered.wait()
+        await worker.stop_now()
+
+    assert await stage.redis.keys("*lock*") == [b'resque:lock:job:q:[{"a":1}]']
+
+
 @pytest.mark.parametrize("key", ["mine", lambda job: f"mine{job.queue}"[:4]])
 async def test_an_own_key_stands_without_the_namespace(make_stage: MakeStage, key: Any) -> None:
     """It is taken at the push and freed before the run."""
@@ -159,6 +180,28 @@ async def test_an_own_key_stands_without_the_namespace(make_stage: MakeStage, ke
     assert await stage.queue.enqueue("q", "job", [1]) is True
     assert await stage.queue.enqueue("q", "job", [2]) is False
     assert await stage.redis.exists("mine")
+    await stage.drain()
+    assert await stage.left() == {"resque:queues": {"q"}, "resque:stat:processed": "1"}
+
+
+async def test_each_of_two_locks_is_freed(make_stage: MakeStage) -> None:
+    """One of Ruby's beside Node's, and one whose class names its key."""
+
+    async def no_op(_: int) -> None:
+        pass
+
+    class OfAll(QueueLock):
+        def own_key(self, job: Any) -> str:
+            return f"{job.class_name} alone"
+
+    plugins = ["QueueLock", QueueLock({"keys": "ruby"}), OfAll()]
+    stage = make_stage(job={"perform": no_op, "plugins": plugins})
+
+    assert await stage.queue.enqueue("q", "job", [1]) is True
+    assert (
+        await stage.redis.exists("resque:lock:job:q:[1]", "resque:loner:lock:job:1", "job alone")
+        == 3
+    )
     await stage.drain()
     assert await stage.left() == {"resque:queues": {"q"}, "resque:stat:processed": "1"}
 

@@ -24,6 +24,7 @@ from resqpy.store.exchange import (
     Exchanged,
     SlotRef,
 )
+from resqpy.store.locks import UNLOCK
 from tests.support.junk import KINDS, put_junk
 from tests.support.recordings import recorded_values
 from tests.support.redis_state import dump
@@ -31,7 +32,7 @@ from tests.support.redis_state import dump
 A = WorkerId("h+1-abc", "7", "*")
 B = WorkerId("h+2-abc", "7", "*")
 PLACES = [SlotRef.of(A), SlotRef.of(B)]
-RECORD_A = f"resque:worker:{A}"
+RECORD_A, HOLDER = f"resque:worker:{A}", f"resque:resqpy:job_locks:{A}"
 
 
 def job(number: int) -> bytes:
@@ -191,12 +192,10 @@ async def test_an_end_is_void_without_its_record(desk: Desk, redis: Any, wrong: 
 
 
 async def test_a_lock_is_released_even_by_a_void_end(desk: Desk, redis: Any) -> None:
-    """RELEASE frees a lock that is still ours, and leaves another's alone."""
-    await redis.hset("holder", mapping={"mine": "1", "lost": "1"})
+    """UNLOCK frees the locks of its run that are still ours, and leaves another's alone."""
+    await redis.hset(HOLDER, mapping={"mine": "1", "lost": "1", "": "then"})
     await redis.mset({"mine": "1", "lost": "2"})
-    ghost = EndCommands(
-        str(A), b"none", "p", [("RELEASE", "mine", "holder"), ("RELEASE", "lost", "holder")]
-    )
+    ghost = EndCommands(str(A), b'{"queue":"q","run_at":"then","payload":', "p", [UNLOCK])
 
     exchanged = await desk([ghost])
 
@@ -242,9 +241,9 @@ async def test_odd_counters_and_locks_stop_nothing(desk: Desk, redis: Any) -> No
     (taken,) = (await desk(free=PLACES[:1])).taken
     for key in ("resque:stat:processed", f"resque:stat:processed:{A}", "resque:pause-all-workers"):
         await redis.sadd(key, "odd")
-    await redis.set("holder", "odd")
+    await redis.set(HOLDER, "odd")
 
-    exchanged = await desk([end(A, taken, "p", ("RELEASE", "lock", "holder"))], PLACES)
+    exchanged = await desk([end(A, taken, "p", UNLOCK)], PLACES)
 
     assert exchanged.void == []
     assert not exchanged.paused

@@ -49,11 +49,12 @@ class Desk:
         recover: bool = False,
         succeeded: Mapping[bytes, Sequence[SlotRef]] = NO_SLOTS,
         drops: Sequence[tuple[int, Sequence[str]]] = (),
+        queues: Sequence[str] = ("q",),
     ) -> Exchanged:
         self.calls += 1
         run_at = f"2026-01-01T00:00:{self.calls % 60:02d}.{self.calls:06d}Z"
         return await self.exchange.run(
-            ended, free, ["q"], run_at, recover=recover, succeeded=succeeded, drops=drops
+            ended, free, [*queues], run_at, recover=recover, succeeded=succeeded, drops=drops
         )
 
 
@@ -249,6 +250,54 @@ async def test_the_lock_of_a_job_of_which_nobody_has_heard(desk: Desk, redis: An
     assert await redis.keys("*lock*") == []
 
 
+@pytest.mark.parametrize("name", ["q", 'a"b', "a\\b", "a\tb", "ü"])
+@pytest.mark.parametrize("args", ["[1]", f'["{"x" * 70_000}"]', "[1.0]"])
+@pytest.mark.parametrize("notes", [("", ""), ("1", ""), ("", "1"), ("1", "1")])
+async def test_the_same_is_found_as_was_taken(
+    desk: Desk, redis: Any, name: str, args: str, notes: Sequence[str]
+) -> None:
+    """However its queue is named, however large it is, and whatever is noted meanwhile of an equal job: a lock
+    that nobody has freed would stay for an hour, and so would one that it does not know to be its own.
+    """
+    raw, claims = job(args), []
+    await redis.rpush(f"resque:queue:{name}", raw)
+    for recover, note in enumerate(notes):
+        await redis.hset("resque:resqpy:rescues", codec.digest(raw), note)
+        reply = await desk(free=PLACES[:1], queues=[name], recover=bool(recover))
+        claims += [each.claim.locks for each in reply.taken]
+    assert claims[0] == claims[1]
+
+
+async def test_the_lock_that_a_plugin_took_is_that_of_its_run(desk: Desk, redis: Any) -> None:
+    """An end that is repeated on its way frees nothing of the next run in its slot."""
+    lock, worker = "resque:workerslock:both:q:[1]", str(IDS[0])
+    key = JobLockKey(lock, desk.keys.job_locks(worker), 60)
+    first = await take(desk, redis, job("[1.0]"))
+    assert await take_job_lock(desk.store, key, worker, first.claim.beginning)
+    end = EndCommands(worker, first.claim.beginning, "p", [UNLOCK])
+    for args, by_plugin in (("[1]", False), ("[1.0]", True)):
+        await redis.rpush("resque:queue:q", job(args))
+        (run,) = (await desk([end], PLACES[:1])).taken
+        if by_plugin:
+            assert await take_job_lock(desk.store, key, worker, run.claim.beginning)
+        assert (await desk([end])).void == [0]
+        assert await redis.exists(lock)
+        end = EndCommands(worker, run.claim.beginning, "p", [UNLOCK])
+    assert (await desk([end])).void == []
+    assert await redis.keys("*lock*") == []
+
+
+async def test_any_number_of_locks_is_freed(desk: Desk, redis: Any) -> None:
+    """Who knows what somebody has put there: an end that can't be written would come again for ever."""
+    taken = await take(desk, redis, job("[1]"))
+    many = {f"other-lock{n}": "v" for n in range(9000)}
+    await redis.hset(f"resque:resqpy:job_locks:{IDS[0]}", mapping=many)
+    await redis.mset({**many, "other-lock5": "of another"})
+    end = EndCommands(str(IDS[0]), taken.claim.beginning, "p", [UNLOCK])
+    assert (await desk([end])).void == []
+    assert await redis.keys("*lock*") == [b"other-lock5"]
+
+
 async def test_what_can_t_be_noted_is_not_held(desk: Desk, redis: Any) -> None:
     """A key of another type in the way: the plugin meets it, and says so."""
     await redis.set(f"resque:resqpy:job_locks:{IDS[0]}", "of somebody")
@@ -258,11 +307,12 @@ async def test_what_can_t_be_noted_is_not_held(desk: Desk, redis: Any) -> None:
 
 
 async def test_a_job_whose_worker_died_is_left_to_the_plugins(desk: Desk, redis: Any) -> None:
-    """It may have to wait until it can run alone."""
+    """But for what is right at once: it may have to wait until it can run alone."""
     raw = job("[1]")
     await redis.hset("resque:resqpy:rescues", codec.digest(raw), "1")
+    await redis.set("resque:lock:both:q:[1]", "1")
     taken = await take(desk, redis, raw)
-    assert (taken.claim.rescues, taken.claim.locks) == (1, 0)
+    assert (taken.claim.rescues, taken.claim.locks) == (1, FREED)
     assert await redis.keys("*lock*") == []
 
 

@@ -13,7 +13,7 @@ from resqpy.store import failures, queues
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.exchange import EndCommands, Exchange
-from resqpy.store.failures import EntryAction
+from resqpy.store.failures import Beside, EntryAction
 from resqpy.store.periodic import Firing, fire
 from resqpy.store.queues import Guard, Push
 from tests.support.inspecting import failed_entry
@@ -101,6 +101,27 @@ async def test_a_retry_that_fails_at_its_second_entry(store: Store, redis: Any) 
     assert await redis.lrange("resque:failed", 0, -1) == raw[1:]
     assert await redis.lrange("resque:queue:q", 0, -1) == [b"0"]
     assert not await redis.exists("first")
+
+
+@pytest.mark.parametrize(("queue", "removal"), [("q", ""), ("", ""), ("", "removal")])
+async def test_none_leaves_without_its_note(
+    store: Store, redis: Any, queue: str, removal: str
+) -> None:
+    """What is written once beside the entries comes first, or they stay."""
+    raw = failed_entry(b'{"class":"A","args":[]}')
+    action = EntryAction(
+        job_records.decode_failed(raw), 0, queue, b"j", [Guard("lock", "first", 60)]
+    )
+    await redis.rpush("resque:failed", raw)
+    before = await dump(redis)
+    beside = Beside(removal, 60, ("XADD", "spoiled", "*", "who", "me"))
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await failures.settle(store, "failed", [action], beside)
+    assert await dump(redis) == before
+    beside = Beside(removal, 60, ("XADD", "notes", "*", "who", "me"))
+    both = await failures.settle(store, "failed", [action, action], beside)
+    assert both[1] in {"absent", "vetoed"}
+    assert (await redis.xlen("notes"), await redis.llen("resque:failed")) == (1, 0)
 
 
 async def test_bytes_kept_aside_that_are_of_another_kind(store: Store, redis: Any) -> None:

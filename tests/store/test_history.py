@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.base.errors import StoreError
 from resqpy.base.history import (
     FAILED,
     GRAINS,
@@ -96,6 +97,24 @@ async def test_what_others_wrote_there_is_no_number(store: Store, redis: Redis, 
             await redis.hset(store.keys.history(TASKS, each.name, str(slot)), "Send", junk)
     await history.write(store, {(TASKS, "Send"): ran(2)})
     assert (await read(store, TASKS, TENS))["Send"][RUNS] == 2
+
+
+@pytest.mark.parametrize("grain", GRAINS)
+async def test_a_key_of_another_type(store: Store, redis: Redis, grain: Grain) -> None:
+    """All that was told is written, or nothing: it is told again, and must not count twice."""
+    now = await now_s(store)
+    keys = [
+        store.keys.history(QUEUES, grain.name, str(each))
+        for each in grain.slots(now + grain.step_s, 2)
+    ]
+    for key in keys:
+        await redis.set(key, "of somebody")
+    told = {(TASKS, "Send"): ran(2), (QUEUES, "mail"): ran(2)}
+    with pytest.raises(StoreError, match="is no hash"):
+        await history.write(store, told)
+    await redis.delete(*keys)
+    await history.write(store, told)
+    assert (await read(store, TASKS, HOURS))["Send"][RUNS] == 2
 
 
 async def test_a_sample(store: Store, redis: Redis) -> None:

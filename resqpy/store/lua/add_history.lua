@@ -24,6 +24,18 @@ local function numbers(text)
   return found
 end
 
+-- include can_be
+
+for n = at, #ARGV, 3 do -- what is refused is told again: a part of it must not be written
+  for _, grain in ipairs(grains) do
+    local key = KEYS[1] .. ARGV[n] .. ':' .. grain.slot
+    if not grain[key] and not can_be('hash', key) then
+      return redis.error_reply('WRONGTYPE ' .. key .. ' is no hash')
+    end
+    grain[key] = true
+  end
+end
+
 local written = {}
 for n = at, #ARGV, 3 do
   local more = numbers(ARGV[n + 2])

@@ -42,7 +42,7 @@
 --          unwritten ends {index, error…}, with those of successful runs after the others,
 --          taken {payload…}; their slots: {first slot, queue, number of consecutive slots, locks…};
 --          taken with more details: {slot, queue, payload | false, bytes held or -1, sha1,
---            rescues or '', false | what lifecycle.lua took along…},
+--            rescues or '', false | what lifecycle.lua took along…, locks},
 --          found {slot, record, held bytes | false, bytes held or -1, sha1, rescues or '',
 --            false | as above, locks…},
 --          broken queues {queue, error…},

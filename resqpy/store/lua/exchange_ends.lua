@@ -8,9 +8,7 @@
 --          updates the totals
 --
 -- The commands of an end: All are executed or none, in order. Besides those of Redis:
---   RELEASE lock holder        deletes a lock that still has the value which the hash `holder` has for
---                              it (take_job_lock.lua), even if the end is void
---   UNLOCK                     deletes the JobLock that was taken with the job, even if the end is void
+--   UNLOCK                     deletes the JobLocks that the run holds, even if the end is void
 --   REQUIRE hash field value   skips what follows, up to OTHERWISE, if the field has another value
 --   OTHERWISE                  what follows is executed only if what precedes it was skipped; if
 --                              that is skipped too, or missing, the end is void, but complete
@@ -36,13 +34,6 @@ local function count_all()
   if processed > 0 then redis.pcall('INCRBY', KEYS[2], processed) end
   if failed > 0 then redis.pcall('INCRBY', KEYS[3], failed) end
   processed, failed = 0, 0
-end
-
-local function release(lock, holder)
-  local value = redis.pcall('HGET', holder, lock)
-  if type(value) ~= 'string' then return end
-  redis.call('HDEL', holder, lock)
-  if get(lock) == value then redis.call('DEL', lock) end
 end
 
 local TYPES = { RPUSH = 'list', LPUSH = 'list', LREM = 'list', SADD = 'set', SREM = 'set',
@@ -111,9 +102,7 @@ local function read_commands(id, beginning)
     local words = tonumber(word())
     local command = slice(ARGV, at, at + words - 1)
     at = at + words
-    if command[1] == 'RELEASE' then
-      release(command[2], command[3])
-    elseif command[1] == 'UNLOCK' then
+    if command[1] == 'UNLOCK' then
       unlock(id, beginning)
     elseif command[1] == 'LOCK' then
       commands[#commands + 1] = { 'SET', command[2], lock_value(command[3]), 'EX', command[3], 'NX' }

@@ -98,8 +98,9 @@ local function find(index)
     found[n + 6] = rescued(payload)
     found[n + 7] = found[n + 6] == '' and first and last
       and take_along(payload, id, record:sub(first + 1, last - 1))
-    if found[n + 6] == '' and first and last then
-      found[n + 8] = find_locks(payload, id, record:match('^{"queue":"([^"\\]*)"'), record:sub(first + 1, last - 1))
+    if first and last then -- what is kept apart was not looked at when it was taken
+      local _, queue = decode('[' .. (record:match('^{"queue":(".-"),"run_at":"') or '""') .. ']')
+      found[n + 8] = find_locks(bytes and '' or payload, id, queue[1] or '', record:sub(first + 1, last - 1))
     end
   end
   return true

@@ -5,9 +5,9 @@
 --
 -- KEYS     none of exchange.lua
 -- ARGV     1 and 15 to 17 there
--- Returns  (take_locks) given the class, queue and text of a job and its worker: 1 if its QueueLock was freed, and 2 if its JobLock is
---          held; (find_locks) the same of a job that was taken before; (unlock) frees the JobLock of the run that a worker's record begins so;
---          without that, of any, since it runs nothing
+-- Returns  (take_locks) given the class, queue and text of a job, its worker, and whether it begins at once: 1 if its QueueLock was
+--          freed, and 2 if its JobLock is held; (find_locks) the same of a job that was taken before, whatever begins it; (unlock) frees
+--          the JobLocks of the run that a worker's record begins so; without that, of any, since it runs nothing
 local RULES, lock_prefix, holder_prefix = ARGV[15], ARGV[16], ARGV[17]
 local rule_by_class, values = {}, {}
 
@@ -46,11 +46,11 @@ local function rule_for(class, queue, payload)
   return args and rule, args and class .. ':' .. queue .. ':' .. args
 end
 
-local function take_locks(class, queue, payload, id)
+local function take_locks(class, queue, payload, id, at_once)
   local rule, name = rule_for(class, queue, payload)
   if not rule then return 0 end
   local freed = rule.queue and type(redis.pcall('DEL', lock_prefix .. 'lock:' .. name)) == 'number' and 1 or 0
-  if not rule.seconds then return freed end
+  if not (at_once and rule.seconds) then return freed end
   local lock, holder, seconds = lock_prefix .. 'workerslock:' .. name, holder_prefix .. id, rule.seconds
   local value = values[seconds] or lock_value(seconds)
   values[seconds] = value
@@ -64,25 +64,34 @@ local function take_locks(class, queue, payload, id)
   return freed + 2
 end
 
+-- The JobLocks that are noted of a worker, and the run_at of the run that has taken them.
+local function locks_of(id)
+  local noted, all = {}, redis.pcall('HGETALL', holder_prefix .. id)
+  for n = 1, #all, 2 do noted[all[n]] = all[n + 1] end
+  local run = noted['']
+  noted[''] = nil
+  return noted, run
+end
+
 local function find_locks(payload, id, queue, started)
-  local rule, name = rule_for(payload:match('^{"class":"([^"\\]*)"') or '', queue or '', payload)
-  if not rule then return 0 end
-  local freed = rule.queue and 1 or 0
-  if not rule.seconds then return freed end
-  local lock = lock_prefix .. 'workerslock:' .. name
-  local noted = redis.pcall('HMGET', holder_prefix .. id, lock, '')
-  local held = noted[2] == started and noted[1] and get(lock) == noted[1]
-  return freed + (held and 2 or 0)
+  if RULES == '' then return 0 end
+  local noted, run = locks_of(id)
+  local held = run == started and next(noted)
+  for lock, value in pairs(noted) do held = held and get(lock) == value end
+  local rule = rule_for(payload:match('^{"class":"([^"\\]*)"') or '', queue, payload)
+  return (rule and rule.queue and 1 or 0) + (held and 2 or 0)
 end
 
 local function unlock(id, beginning)
-  local holder, noted = holder_prefix .. id, {}
-  local all = redis.pcall('HGETALL', holder)
-  for n = 1, #all, 2 do noted[all[n]] = all[n + 1] end
-  if not noted[''] or beginning and not beginning:find(',"run_at":"' .. noted[''] .. '"', 1, true) then return end
-  local gone = { holder }
+  local noted, run = locks_of(id)
+  if not run or beginning and not beginning:find(',"run_at":"' .. run .. '"', 1, true) then return end
+  local gone = { holder_prefix .. id }
   for lock, value in pairs(noted) do
-    if lock ~= '' and get(lock) == value then gone[#gone + 1] = lock end
+    if get(lock) == value then gone[#gone + 1] = lock end
+    if #gone > 1000 then -- a run has one or two, but who knows what stands there
+      redis.call('DEL', unpack(gone))
+      gone = { gone[1] }
+    end
   end
   redis.call('DEL', unpack(gone))
 end

@@ -32,8 +32,10 @@ end
 local function tell(index, q, payload, fit, id)
   local large, again = #payload > most, rescued(payload)
   local along = again == '' and take_along(payload, id, run_at)
+  local looks = fit and not along and RULES ~= ''
+  local locks = looks and take_locks(fit.class, name_of(q), payload, id, again == '') or 0
   if fit and again == '' and not along then
-    local n, locks = #rows, RULES == '' and 0 or take_locks(fit.class, name_of(q), payload, id)
+    local n = #rows
     if rows[n - 2] ~= q or rows[n] ~= locks or rows[n - 3] + rows[n - 1] ~= index then
       n = n + 4
       rows[n - 3], rows[n - 2], rows[n - 1], rows[n] = index, q, 0, locks
@@ -45,7 +47,7 @@ local function tell(index, q, payload, fit, id)
   local n = #special
   special[n + 1], special[n + 2], special[n + 3] = index, q, (not large) and payload or false
   special[n + 4], special[n + 5] = fit and -1 or #payload, large and redis.sha1hex(payload) or ''
-  special[n + 6], special[n + 7] = again, along
+  special[n + 6], special[n + 7], special[n + 8] = again, along, locks
 end
 
 -- Put a job into the record of the next free slot; returns its worker id; false if there is none, or with an

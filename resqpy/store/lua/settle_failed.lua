@@ -4,7 +4,7 @@
 -- KEYS 1   a list of failed entries     2  set of queue names
 -- ARGV 1   list in which removed entries are kept (empty: they are not); what is kept separately stays as long
 --      2   how many seconds
---      3   number of words of a command, which is done once if an entry has left; the words
+--      3   number of words of a command, which is done once, before the first entry leaves; the words
 --      …   hash: the bulk run that counts what leaves (empty: none; see change_bulk.lua), and who works on it
 --      …   number of entries; for each:
 --            index (-1: unknown), the entry, key of the bytes kept separately (or an empty text),
@@ -41,6 +41,12 @@ if run ~= '' then
   if state[1] ~= 'running' or state[2] ~= runner then return 'over' end
 end
 
+-- None leaves without it: where Redis refuses it, nothing is done.
+local function do_also()
+  if #also > 0 then redis.call(unpack(also)) end
+  also = {}
+end
+
 local function put_by(entry, kept)
   redis.call('RPUSH', keep, entry)
   redis.call('EXPIRE', keep, keep_s)
@@ -54,6 +60,7 @@ local function take_out(place)
 end
 
 local function push(queue, key, job)
+  do_also()
   redis.call('SADD', KEYS[2], queue)
   redis.call('RPUSH', key, job)
 end
@@ -76,6 +83,7 @@ local function settle(index, entry, kept, queue, queue_key, job, guards)
     end
   end
   if not place then return 'absent' end
+  do_also()
   local stays = queue == '' and keep ~= ''
   if stays then put_by(entry, kept) end
   take_out(place)
@@ -86,6 +94,7 @@ end
 if not can_be('set', KEYS[2]) then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no set')
 end
+-- include spare_memory
 local problem
 for n = 1, tonumber(word()) do
   local index, entry, kept = tonumber(word()), word(), word()
@@ -99,7 +108,6 @@ for n = 1, tonumber(word()) do
 end
 if marked > 0 then
   redis.call('LREM', KEYS[1], marked, GONE)
-  if #also > 0 then redis.call(unpack(also)) end
   if run ~= '' then redis.call('HINCRBY', run, 'done', marked) end
 end
 return problem and redis.error_reply(problem) or done

@@ -1,6 +1,6 @@
 -- Take a JobLock, and record its holder.
 --
--- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value
+-- KEYS 1   the lock                 2  hash of the worker's locks, lock -> value; '' -> run_at of its run
 --      3   the worker's record
 -- ARGV 1   lifetime in seconds; its value is the second at which it expires, by Redis' clock
 --      2   "1": repeated, because the first reply was lost
@@ -21,7 +21,8 @@ if ARGV[3] == '1' then
   if ends and ends < math.floor(now_ms() / 1000) then redis.call('DEL', lock) end
 end
 if redis.call('SET', lock, value, 'EX', seconds, 'NX') then
-  local noted = redis.pcall('HSET', holder, lock, value)
+  local run = ARGV[4]:match(',"run_at":"([^"]*)"')
+  local noted = redis.pcall('HSET', holder, lock, value, unpack(run and { '', run } or {}))
   if type(noted) == 'table' then
     redis.call('DEL', lock) -- nobody would free it
     return redis.error_reply(noted.err)
