@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import StoreError, repr_of
 from resqpy.base.model import FailedJob
 from resqpy.diagnosis import texts
-from resqpy.engine.inspect.failed_jobs import Retrying, Wanted, remove_some, retry_some
+from resqpy.engine.inspect.failed_jobs import Retrying, Wanted, matching, remove_some, retry_some
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.failures import RunOver
@@ -38,7 +37,6 @@ DIFFERS, CANCELLED, INTERRUPTED = "differs", "cancelled", "interrupted"
 STATES = (COUNTING, RUNNING, DONE, DIFFERS, CANCELLED, INTERRUPTED)
 _LEASE_MS = 15_000
 _LISTED = 50  # runs
-_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _log = logging.getLogger("resqpy")
 
 
@@ -77,12 +75,18 @@ class BulkRun:
     @property
     def wanted(self) -> Wanted:
         """The filter, for lists."""
-        return Wanted.of(*(self.filter.get(name) for name in FILTERS))
+        return wanted_by(self.verb, self.filter)
 
     @property
     def what(self) -> str:
         """Its filter in words."""
         return ", ".join(f"{name} {value}" for name, value in self.filter.items())
+
+
+def wanted_by(verb: str, chosen: Mapping[str, str]) -> Wanted:
+    """What a run counts and touches: to be retried, nothing that Ruby has retried already and left in the list."""
+    names = (chosen.get(name) for name in FILTERS)
+    return Wanted.of(*names, retried=verb != "retry")
 
 
 def run_json(run: BulkRun) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def run_json(run: BulkRun) -> dict[str, Any]:
 
 async def look(store: Store, run_id: str) -> BulkRun | None:
     """A run; None: there is none of that id, or no longer."""
-    return (await _looked(store, [run_id]))[0] if _ID.fullmatch(run_id) else None
+    return (await _looked(store, [run_id]))[0] if trash.is_id(run_id) else None
 
 
 async def latest(store: Store) -> list[BulkRun]:
@@ -193,21 +197,18 @@ class BulkRuns:
         )
         return run_id, self._start(_Work(visit, run_id, runner))
 
-    async def go_on(self, visit: Visit, run: BulkRun, expected: int) -> bool:
-        """Go on with a run that was interrupted, or with another number than was confirmed; False: it is not
-        in such a state any more.
-
-        Args:
-            expected: how many are to be touched at most, with those that were already.
+    async def go_on(self, visit: Visit, run: BulkRun) -> bool:
+        """Go on with a run that was interrupted, or found more jobs than were confirmed; False: it is in another
+        state by now. It touches no more than were confirmed: whoever wants all of them confirms them again.
         """
         states: Sequence[str] = (COUNTING, RUNNING)
         fields: Mapping[str, Arg] = {"error": ""}
         if run.state == DIFFERS:
-            states, fields = (DIFFERS,), {"state": RUNNING, "expected": expected}
+            states, fields = (DIFFERS,), {"state": RUNNING}
         work = _Work(visit, run.id, trash.new_id())
         if not await work.change(states, fields):
             return False
-        await note(visit, "go on", f"bulk run {run.id}", confirmed=expected, done=run.done)
+        await note(visit, "go on", f"bulk run {run.id}", confirmed=run.expected, done=run.done)
         self._start(work)
         return True
 
@@ -276,7 +277,7 @@ class _Work:
         if run is None:
             return
         if run.state == COUNTING:
-            found = (await selected(self._resque, run.filter)).count
+            found = (await selected(self._resque, run.wanted)).count
             if found != run.expected:
                 await self.change((COUNTING,), {"state": DIFFERS, "found": found}, 0)
                 return
@@ -332,20 +333,23 @@ class Selected:
     """What a filter selects.
 
     Attributes:
+        retried: how many more match that Ruby has retried already, which are not to be retried again.
         first, last: the oldest and the newest; None: there is none.
     """
 
     count: int = 0
+    retried: int = 0
     first: FailedJob | None = None
     last: FailedJob | None = None
 
 
-async def selected(resque: Resque, chosen: Mapping[str, str]) -> Selected:
+async def selected(resque: Resque, wanted: Wanted) -> Selected:
     """What a filter selects now."""
     found = Selected()
-    names = [chosen.get(name) for name in FILTERS]
-    entries = resque.each_failed(class_name=names[0], exception=names[1], queue=names[2])
-    async with aclosing(entries):
+    async with aclosing(matching(resque, replace(wanted, retried=True))) as entries:
         async for entry in entries:
+            if entry.retried_at is not None and not wanted.retried:
+                found.retried += 1
+                continue
             found.count, found.first, found.last = found.count + 1, found.first or entry, entry
     return found

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.store import failures
-from resqpy.web import bulk
+from resqpy.web import bulk, trash
 from resqpy.web.app import Console
 from resqpy.web.pages import bulk as pages
 from tests.cli.conftest import Call, Program, client, environ, program, resqpy, root
@@ -146,9 +146,7 @@ async def test_it_is_cancelled(
     assert again.headers["location"] == f"{page}?done=ended&n=1"
 
 
-@pytest.mark.parametrize(
-    ("answer", "left"), [("Retry all 7", 0), ("Only the oldest 5", 2), ("Cancel", 7)]
-)
+@pytest.mark.parametrize(("answer", "left"), [("Only the oldest 5", 2), ("Cancel", 7)])
 async def test_another_number_than_was_confirmed(
     ann: Browser, redis: Redis, answer: str, left: int
 ) -> None:
@@ -168,6 +166,109 @@ async def test_another_number_than_was_confirmed(
     await wait_for(lambda: ended(ann, page, "cancelled" if answer == "Cancel" else "done"))
     assert await redis.lrange(QUEUE, 0, -1) == [job(n) for n in range(7 - left)]
     assert await redis.llen("resque:failed") == left
+
+
+def asks_again(page: str) -> str:
+    """Where the page of a run leads to be confirmed anew."""
+    [link] = re.findall(r'href="(/failed/bulk[^"]+)"', page)
+    return html.unescape(link)
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("retry", 5), ("remove", 5), ("remove", 9)])
+async def test_another_number_is_confirmed_like_the_first(
+    ann: Browser, redis: Redis, verb: str, expected: int
+) -> None:
+    """On the page that asks, with the same filter; nothing sent to the run itself changes its number."""
+    await fill(redis, 7)
+    page = await begin(ann, verb, expected)
+    asked = (await ann.get(asks_again((await ann.get(page)).text))).text
+    [(action, fields)] = forms(asked, "/failed/bulk")
+    assert (action, fields) == ("/failed/bulk", {"class": "Send", "verb": verb, "expected": "7"})
+    answer = await ann.post(action, data=fields)
+    assert answer.headers["location"].startswith("/failed?done=")
+    assert await redis.exists("resque:failed") == 0
+    assert json.loads((await audit(redis))[-2]["more"])["confirmed"] == 7
+
+
+async def test_a_run_touches_no_more_than_was_confirmed(
+    ann: Browser, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are now, and whatever is sent: more than a thousand are confirmed by typing."""
+    await fill(redis)
+    monkeypatch.setattr(trash, "MOST", 10)
+    page = await begin(ann, "remove", 5)
+    shown = (await ann.get(page)).text
+    typed = (await ann.get(asks_again(shown))).text
+    assert 'name="typed"' in typed
+    assert "can't be put back" in html.unescape(words(typed))
+    await ann.post(f"{page}/go_on", data={"expected": str(MANY)})
+    await wait_for(lambda: ended(ann, page, "done"))
+    assert await redis.llen("resque:failed") == MANY - 5
+    [noted] = [each for each in await audit(redis) if each["verb"] == "go on"]
+    assert json.loads(noted["more"]) == {"confirmed": 5, "done": 0}
+    [(undo, _)] = [each for each in forms((await ann.get(page)).text, "") if "/undo/" in each[0]]
+    await ann.post(undo, data={})
+    assert await redis.llen("resque:failed") == MANY
+
+
+def retried(raw: bytes) -> bytes:
+    """An entry that Ruby has retried, and left in the list."""
+    return raw[:-1] + b', "retried_at": "2026/11/22 00:00:00 UTC"}'
+
+
+async def test_what_ruby_has_retried_is_not_run_again(ann: Browser, redis: Redis) -> None:
+    """It stays in the list, and the page says how many do; a removal takes it along."""
+    raws = [entry(n, job=job(n)) for n in range(5)]
+    raws[1], raws[3] = retried(raws[1]), retried(raws[3])
+    await redis.rpush("resque:failed", *raws)
+    page = (await ann.get("/failed/bulk?verb=retry&class=Send")).text
+    assert "Retry 3 failed jobs?" in words(page)
+    assert "Ruby has retried 2 more already" in words(page)
+    [(action, fields)] = forms(page, "/failed/bulk")
+    answer = await ann.post(action, data=fields)
+    assert answer.headers["location"] == "/failed?done=retried&n=3"
+    assert await redis.lrange(QUEUE, 0, -1) == [job(0), job(2), job(4)]
+    assert await redis.lrange("resque:failed", 0, -1) == [raws[1], raws[3]]
+    none = words((await ann.get("/failed/bulk?verb=retry&class=Send")).text)
+    assert "There is none any more" in none
+    assert "Ruby has retried 2 more already" in none
+    page = (await ann.get("/failed/bulk?verb=remove&class=Send")).text
+    assert "Ruby has" not in words(page)
+    [(action, fields)] = forms(page, "/failed/bulk")
+    await ann.post(action, data=fields)
+    assert await redis.exists("resque:failed") == 0
+
+
+async def test_only_the_oldest_of_those_that_ruby_has_not_retried(
+    ann: Browser, redis: Redis
+) -> None:
+    """They are counted and taken by the same rule."""
+    raws = [entry(n, job=job(n)) for n in range(5)]
+    raws[0] = retried(raws[0])
+    await redis.rpush("resque:failed", *raws)
+    page = await begin(ann, expected=2)
+    assert "4 match now, not 2" in await state(ann, page)
+    await ann.post(f"{page}/go_on", data={})
+    await wait_for(lambda: ended(ann, page, "done"))
+    assert await redis.lrange(QUEUE, 0, -1) == [job(1), job(2)]
+
+
+@pytest.mark.parametrize("odd", [None, "", "soon"])
+async def test_a_run_whose_lease_is_not_readable(
+    ann: Browser, redis: Redis, odd: str | None
+) -> None:
+    """Somebody else has written it: nobody works on it, and it can go on."""
+    await fill(redis, 3)
+    run = "resque:resqpy:web:run:" + "0" * 22
+    fields: dict[Any, Any] = {"verb": "retry", "state": "running", "class": "Send", "expected": "3"}
+    await redis.hset(run, mapping={**fields, "runner": "x"})
+    if odd is not None:
+        await redis.hset(run, "until", odd)
+    page = f"/failed/runs/{'0' * 22}"
+    answer = await ann.post(f"{page}/go_on", data={})
+    assert answer.headers["location"] == f"{page}?done=going_on&n=1"
+    await wait_for(lambda: ended(ann, page, "done"))
+    assert await redis.llen(QUEUE) == 3
 
 
 async def test_what_can_t_be_retried_stays(ann: Browser, redis: Redis) -> None:
@@ -205,14 +306,12 @@ async def test_of_two_that_work_on_it_one_does(
     run = f"resque:resqpy:web:run:{page.rpartition('/')[2]}"
     other = make_console(authenticate=as_role("operator"))
     async with Browser(other) as bob:
-        refused = await bob.post(
-            f"{page}/go_on", data={"expected": str(MANY)}
-        )  # while the first works
+        refused = await bob.post(f"{page}/go_on", data={})  # while the first works
         await bob.get("/")
         assert (await redis.hget(run, "runner")) != b""
         await redis.hset(run, mapping={"until": 0})  # as if it had been stopped for long
         assert "The process that worked on it is gone" in await state(bob, page)
-        went_on = await bob.post(f"{page}/go_on", data={"expected": str(MANY)})
+        went_on = await bob.post(f"{page}/go_on", data={})
         steps.all()
         await wait_for(lambda: ended(bob, page, "done"))
     assert refused.headers["location"] == f"{page}?done=ended&n=1"
@@ -234,7 +333,7 @@ async def test_a_console_that_stops_lets_go(
     async with Browser(make_console(authenticate=as_role("operator"))) as bob:
         assert "interrupted" in await state(bob, page)
         assert "500 of 3,000" in await state(bob, page)
-        await bob.post(f"{page}/go_on", data={"expected": str(MANY)})
+        await bob.post(f"{page}/go_on", data={})
         await wait_for(lambda: ended(bob, page, "done"))
     assert await redis.lrange(QUEUE, 0, -1) == [job(n) for n in range(MANY)]
 
@@ -252,7 +351,7 @@ async def test_why_it_broke_off(
     page = await begin(ann)
     assert "It broke off: ValueError('a hook of a plugin')" in html.unescape(await state(ann, page))
     monkeypatch.undo()
-    await ann.post(f"{page}/go_on", data={"expected": str(MANY)})
+    await ann.post(f"{page}/go_on", data={})
     await wait_for(lambda: ended(ann, page, "done"))
     assert "broke off" not in await state(ann, page)
 
@@ -290,7 +389,7 @@ def test_killed_in_the_middle_and_continued(program: Program, resqpy: Call, clie
         told = ops.get(place).json()
         assert (told["state"], told["done"]) == ("interrupted", done)
         page = f"/failed/runs/{told['id']}"
-        assert ops.post(f"{page}/go_on", data={"expected": str(number)}).status_code == 303
+        assert ops.post(f"{page}/go_on", data={}).status_code == 303
         asyncio.run(wait_for(lambda: ops.get(place).json()["state"] == "done"))
         assert ops.get(place).json()["done"] == number
     counted = Counter(client.lrange(QUEUE, 0, -1))
@@ -346,6 +445,22 @@ async def test_the_api_touches_nothing_if_there_are_not_as_many(
     assert (await api(f"GET {place}")).json["found"] == 5
     assert await redis.llen("resque:failed") == 5
     assert (await api(f"DELETE {place}")).json["state"] == "cancelled"
+
+
+async def test_the_api_retries_nothing_that_ruby_has_retried(api: ApiClient, redis: Redis) -> None:
+    """Nor does it count it."""
+    raws = [entry(n, job=job(n)) for n in range(3)]
+    raws[0] = retried(raws[0])
+    await redis.rpush("resque:failed", *raws)
+    wanted = {"action": "retry", "filter": {"class": "Send"}, "expected_count": 2}
+    place = f"/bulk/{(await api('POST /bulk', wanted)).json['id']}"
+
+    async def done() -> bool:
+        return bool((await api(f"GET {place}")).json["state"] == bulk.DONE)
+
+    await wait_for(done)
+    assert await redis.lrange(QUEUE, 0, -1) == [job(1), job(2)]
+    assert await redis.lrange("resque:failed", 0, -1) == [raws[0]]
 
 
 @pytest.mark.parametrize(

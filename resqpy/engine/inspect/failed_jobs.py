@@ -352,7 +352,7 @@ class FailedJobs(Inspecting):
         wanted = await self._wanted(
             class_name, exception, queue, older_than, only_retried=only_retried
         )
-        async with aclosing(self._each(wanted, with_job=True)) as entries:
+        async with aclosing(matching(self, wanted)) as entries:
             async for entry in entries:
                 yield entry
 
@@ -364,7 +364,7 @@ class FailedJobs(Inspecting):
         One pass in bounded memory: everything beyond a thousand groups is one group.
         """
         wanted = Wanted.of(class_name, exception, queue)
-        return await grouped(self._each(wanted, with_job=False))
+        return await grouped(matching(self, wanted, with_job=False))
 
     async def _wanted(
         self,
@@ -380,12 +380,6 @@ class FailedJobs(Inspecting):
             age_ms = duration_ms(older_than, "older_than")
             wanted = replace(wanted, before_ms=await self.now_ms() - age_ms)
         return replace(wanted, only_retried=only_retried)
-
-    async def _each(self, wanted: Wanted, *, with_job: bool) -> AsyncGenerator[FailedJob, None]:
-        for name in await self.failed_lists():
-            async for raw in every(self.store, self.store.keys.failed_list(name)):
-                if (entry := wanted.entry(raw, name, with_job=with_job)) is not None:
-                    yield entry
 
     # -- single entries --
 
@@ -497,6 +491,16 @@ class FailedJobs(Inspecting):
         """
         wanted = Wanted(only_stuck=True, retried=False)
         return await retry_some(self, Retrying(self._queue), wanted, visits=upper_limit)
+
+
+async def matching(
+    jobs: FailedJobs, wanted: Wanted, *, with_job: bool = True
+) -> AsyncGenerator[FailedJob, None]:
+    """The matching entries of all failed lists, the oldest first, page by page."""
+    for name in await jobs.failed_lists():
+        async for raw in every(jobs.store, jobs.store.keys.failed_list(name)):
+            if (entry := wanted.entry(raw, name, with_job=with_job)) is not None:
+                yield entry
 
 
 Act = Callable[[str, Chosen], Awaitable[set[int]]]  # the indices of those that are gone

@@ -10,7 +10,7 @@ local state, runner, till = unpack(redis.call('HMGET', KEYS[1], 'state', 'runner
 if not state or not ARGV[1]:find(',' .. state .. ',', 1, true) then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[4] ~= '1' and runner ~= ARGV[2] and tonumber(till) > now then return 0 end
+if ARGV[4] ~= '1' and runner ~= ARGV[2] and (tonumber(till) or 0) > now then return 0 end
 local lease = tonumber(ARGV[3])
 local held = string.format('%.0f', lease > 0 and now + lease or 0)
 redis.call('HSET', KEYS[1], 'runner', ARGV[2], 'until', held, unpack(ARGV, 5))

@@ -186,7 +186,7 @@ async def _remove_failed(call: Call) -> Any:
 
 # -- many failed jobs at once --
 
-_NAMED = {"type": "string", "minLength": 1, "maxLength": 600}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 600}
 _BULK = {
     "type": "object",
     "required": ["action", "filter", "expected_count"],
@@ -196,14 +196,14 @@ _BULK = {
         "filter": {
             "type": "object",
             "additionalProperties": False,
-            "properties": dict.fromkeys(bulk.FILTERS, _NAMED),
+            "properties": dict.fromkeys(bulk.FILTERS, _NAME),
             "description": "By `class`, `exception` and `queue`; one of them at least.",
         },
         "expected_count": {
             "type": "integer",
             "minimum": 1,
             "maximum": 10**9,
-            "description": "How many there are. If they are not exactly as many, nothing is touched, and the "
+            "description": "How many there are. If there are more or fewer, nothing is touched, and the "
             "state becomes `differs`.",
         },
     },
@@ -288,7 +288,6 @@ async def _change_schedule(call: Call) -> Any:
     return {"changed": changed}
 
 
-_NAME = {"type": "string", "minLength": 1, "maxLength": 600}
 _TIMES = {
     "task": {**_NAME, "description": "Default: the task with the name of the schedule."},
     "inputs": {"type": "object", "description": "Its inputs by name."},
@@ -383,7 +382,8 @@ WRITES = [
     ApiEndpoint("DELETE", "/failed/{id}", OPERATE, "Remove a failed job.", _remove_failed, (DIGEST, AT, LIST),
                 answer=_DONE, problems=_FOUND),
     ApiEndpoint("POST", "/bulk", OPERATE, "Retry or remove all failed jobs that a filter selects, in the "
-                "background. What was removed can be put back for a day, if it was no more than 10,000.",
+                "background. What was removed can be put back for a day, if it was no more than 10,000. `retry` "
+                "leaves what Ruby has retried already (its `retried_at` is set): `expected_count` is without it.",
                 _begin_bulk, body=_BULK, answer=_RUN, status=202),
     ApiEndpoint("GET", "/bulk/{id}", READ, "How far a bulk run is. `interrupted`: its process is gone; what "
                 "was done stays done, and another run does the rest.", _bulk_run, (RUN,), answer=_RUN,

@@ -29,6 +29,7 @@ class BulkView:
     verb: str
     chosen: Mapping[str, str]
     count: int
+    retried: int
     first_ms: int | None
     last_ms: int | None
     example: FailedRow | None
@@ -53,11 +54,12 @@ async def bulk_page(visit: Visit) -> Response:
     if verb not in bulk.VERBS:
         raise Refusal(400, "This can't be done with a group", f"The verb is {verb[:60]!r}.")
     chosen, shown = _chosen(query), Shown(visit)
-    found = await bulk.selected(visit.resque, chosen)
+    found = await bulk.selected(visit.resque, bulk.wanted_by(verb, chosen))
     view = BulkView(
         verb,
         chosen,
         found.count,
+        found.retried,
         None if found.first is None else moment_of(found.first.failed_at),
         None if found.last is None else moment_of(found.last.failed_at),
         None if found.last is None else failed_row(shown, 0, found.last),
@@ -117,8 +119,7 @@ async def cancel(visit: Visit) -> Response:
 
 
 async def go_on(visit: Visit) -> Response:
-    """Go on with a run that was interrupted, or with the number that there is now."""
-    run, fields = await _run(visit), await fields_of(visit)
-    expected = number_in(fields, "expected", run.expected)
-    done = await visit.console.bulk.go_on(visit, run, expected)
+    """Go on with a run that was interrupted, or with as many as were confirmed, though there are more now."""
+    run = await _run(visit)
+    done = await visit.console.bulk.go_on(visit, run)
     return back(visit, f"/failed/runs/{run.id}", "going_on" if done else "ended")
