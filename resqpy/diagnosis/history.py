@@ -170,6 +170,7 @@ class RunHistory:
         tasks, queues: by name, those that ran most first. Percentiles are of run times by task, of waits by queue.
         longest: how many jobs waited at most, by queue.
         others: how many jobs other programs succeeded and failed with, by Resque's own counters; None: not known.
+            Jobs that failed because a worker of ours died are among them: no worker counts these as runs.
         marks: the oldest first.
     """
 

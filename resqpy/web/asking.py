@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from resqpy.base.errors import OutcomeUnknown, StoreUnavailable
 
 MAX_FORM, MAX_FIELDS = 64 * 1024, 1000  # bytes, fields
+MAX_BODY = 1024 * 1024  # bytes of JSON, or of a form with a job
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SAFE = ("GET", "HEAD")
 
@@ -147,6 +149,15 @@ def raw_of(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def moment(text: str) -> datetime | None:
+    """The time that a text in RFC 3339 names; None: it is none, or has no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None and "T" in text.upper() else None
 
 
 # Names from Redis in paths: as they are if they are plain, else `~` and their bytes in base64.

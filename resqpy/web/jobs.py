@@ -15,7 +15,7 @@ from resqpy.base.when import delay_ms, moment_ms
 from resqpy.engine.queue.queue import NewJob, Queue
 from resqpy.framework.tasks.arguments import args_of
 from resqpy.framework.tasks.spec import TaskSpec
-from resqpy.web.api.schema import moment
+from resqpy.web.asking import moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,10 @@ async def test_texts_that_are_no_utf8(admin: Browser, redis: Redis) -> None:
 
 async def test_links_and_tokens_are_made(console: Console, admin: Browser, redis: Redis) -> None:
     """Shown once, noted without their secret; what is wrong is said, and nothing is made."""
-    made = (await admin.post("/access/links/make", data={"role": "operator"})).text
+    own = {"origin": "http://localhost:8937"}
+    made = (await admin.post("/access/links/make", data={"role": "operator"}, headers=own)).text
     [link] = re.findall(r'href="(/login\?code=[^"]+)"', made)
+    assert f">http://localhost:8937{link}<" in made  # to be copied and sent
     code = link.partition("=")[2]
     async with Browser(console) as bob:
         assert (await bob.post("/login", data={"code": code})).status_code == 303

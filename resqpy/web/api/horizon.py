@@ -18,9 +18,10 @@ from resqpy.tracked.record import error_to_dict
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
 from resqpy.web.api.problems import ApiProblem
 from resqpy.web.api.rql import MAX_OFFSET, STATUSES, TaskPlan, parse, plan
-from resqpy.web.api.schema import moment, nearest
+from resqpy.web.api.schema import nearest
 from resqpy.web.api.tasks import ID, WORD, create
 from resqpy.web.api.writes import TIME
+from resqpy.web.asking import moment
 from resqpy.web.changing import change_task
 from resqpy.web.tokens import by_token
 

@@ -480,7 +480,8 @@ READS = [
     _get("/workers", "The workers of all languages.", _workers, *_PAGES, answer=paged(_ITEM),
          problems=("wrong-cursor",)),
     _get("/history", "What ran, by task, by queue and over the time, how long it ran and waited, and marks. "
-         "`others` is what workers of other programs did, by Resque's own counters.", _history, PERIOD, TASK_NAME),
+         "`others` is what workers of other programs did, by Resque's own counters; jobs that are given up "
+         "because their worker died count as failed there, also resqpy's.", _history, PERIOD, TASK_NAME),
     ApiEndpoint("GET", "/audit", ("admin",), "Who changed what, the newest first.", _audit, _PAGES,
                 answer=paged(_ITEM), problems=("wrong-cursor",)),
 ]  # fmt: skip

@@ -15,7 +15,8 @@ from resqpy.base.when import moment_ms
 from resqpy.tracked.handle import QueryOptions
 from resqpy.tracked.record import TaskStatus
 from resqpy.web.api.problems import ApiProblem
-from resqpy.web.api.schema import moment, nearest
+from resqpy.web.api.schema import nearest
+from resqpy.web.asking import moment
 
 DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET = 50, 500, 10_000
 _MAX_DEPTH, _MAX_ALTERNATIVES = 20, 20

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from resqpy.base.imports import near_match
+from resqpy.web.asking import moment
 
 Schema = Mapping[str, Any]
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -142,15 +142,6 @@ def _of_text(value: str, schema: Schema, pointer: str) -> Iterator[RequestFault]
         yield RequestFault(
             pointer, f"{shown(value)} is not a time in RFC 3339, such as 2026-11-30T12:00:00Z"
         )
-
-
-def moment(text: str) -> datetime | None:
-    """The time that a text in RFC 3339 names; None: it is none, or has no zone."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None and "T" in text.upper() else None
 
 
 def _of_number(value: float, schema: Schema, pointer: str) -> Iterator[RequestFault]:

@@ -17,10 +17,9 @@ from resqpy.web.access import Access
 from resqpy.web.api.endpoint import Answer, ApiEndpoint, ApiParts, Call, Parameter
 from resqpy.web.api.problems import KINDS, MEDIA_TYPE, ApiProblem, problem_of
 from resqpy.web.api.schema import RequestFault, faults, from_text, nearest, with_integers
-from resqpy.web.asking import SAFE, Refusal, as_asked, body_of, named
+from resqpy.web.asking import MAX_BODY, SAFE, Refusal, as_asked, body_of, named
 from resqpy.web.visit import Area, Endpoint, Visit
 
-MAX_BODY = 1024 * 1024  # bytes
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _log = logging.getLogger("resqpy")
 

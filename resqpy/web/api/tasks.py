@@ -24,9 +24,9 @@ from resqpy.web.api.endpoint import (
 )
 from resqpy.web.api.idempotency import KEY, once
 from resqpy.web.api.problems import ApiProblem, after_a_write
-from resqpy.web.api.schema import moment
 from resqpy.web.api.serving import no_scope
 from resqpy.web.api.writes import MS, TIME
+from resqpy.web.asking import moment
 
 FIND, CANCEL, CHANGE = (
     ("read", "tasks:read"),

@@ -25,9 +25,7 @@ from resqpy.framework.tasks.readers import NOT_TOLD
 from resqpy.framework.tasks.spec import TaskSpec
 from resqpy.web import changing
 from resqpy.web.access import OPERATE
-from resqpy.web.api.schema import moment
-from resqpy.web.api.serving import MAX_BODY
-from resqpy.web.asking import Refusal, segment
+from resqpy.web.asking import MAX_BODY, Refusal, moment, segment
 from resqpy.web.jobs import WantedJob, editable_job, wanted_job
 from resqpy.web.pages.parts import back, fields_of, number_in, text_in
 from resqpy.web.rendering import page

@@ -109,7 +109,10 @@ async def make(visit: Visit) -> Response:
     try:
         if kind == "links":
             code = await changing.make_link(visit, fields.get("role", ""))
-            return await _page(visit, link=visit.url("/login", code=code))
+            # for people to copy: under the name that their browser has for us, which a proxy may keep from Host
+            origin = visit.request.headers.get("origin", "")
+            known = origin if origin.startswith(("http://", "https://")) else ""
+            return await _page(visit, link=visit.url("/login", code=code), origin=known)
         ends, scopes = fields.get("expires", "").strip(), fields.get("scopes", "").split()
         for_ms = parse_duration(ends) if ends else None
         secret = await changing.make_token(visit, fields.get("name", ""), scopes, for_ms)
