@@ -47,7 +47,7 @@ class BulkRun:
     Attributes:
         filter: by class, exception and queue.
         expected: how many were confirmed.
-        state: `interrupted`: its process is gone, or could not go on; `differs`: there were not as many as
+        state: `interrupted`: its process is gone, or could not go on; `differs`: there were more or fewer than
             confirmed, and nothing was touched.
         done: how many were retried or removed.
         found: how many there were, where they differ.

@@ -216,7 +216,7 @@ _RUN = {
         "done": {"type": "integer", "description": "How many were retried or removed by now."},
         "found": {
             "type": ["integer", "null"],
-            "description": "How many there were, where they are not as many as expected.",
+            "description": "How many there were, if that is another number than expected.",
         },
     },
 }
