@@ -270,9 +270,10 @@ class Progress:
             found.append(f"{self.most} at once")
         if not self.disturbed:
             found += [f"twice {n}" for n in self.ran if self.ran[n] > 1]
+        # the state is that of a late heartbeat, and expires
         usual = ("queue", "lock:", "failed", "stat:", "resqpy:leader", "resqpy:searched", "resqpy:rescue",
                  "resqpy:junk", "resqpy:limits:looked", "resqpy:limits:used",
-                 "resqpy:limits:wakes", "resqpy:limits:migration")  # fmt: skip
+                 "resqpy:limits:wakes", "resqpy:limits:migration", "resqpy:state")  # fmt: skip
         beginnings = tuple(self.key(each) for each in usual)
         keys.discard(self.key("resqpy:limits"))
         found += [f"left {key}" for key in keys if not key.startswith(beginnings)]

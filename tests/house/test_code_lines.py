@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (903, 15),
     "diagnosis": (2909, 15),
     "embedded": (490, 6),
-    "engine": (6972, 47),
+    "engine": (6985, 47),
     "framework": (8782, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),

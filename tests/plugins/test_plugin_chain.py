@@ -320,6 +320,59 @@ class Silent(Plugin):
             run.error = Boom("around")
 
 
+class Odd(Silent):
+    """Leaves something, or raises it."""
+
+    leaves: Any
+
+    def around_success(self, run: Run) -> None:
+        """Of the first run."""
+        if run.args[0] != 1:
+            return
+        if isinstance(self.leaves, BaseException):
+            raise self.leaves
+        run.effects.append(self.leaves)
+
+
+class OddAround(Odd):
+    """In general."""
+
+    async def around(self, run: Run, call_next: CallNext) -> None:
+        """The same."""
+        await super().around(run, call_next)
+
+
+ODD: Any = (
+    None,
+    (),
+    "DEL",
+    ("DEL", None),
+    ("DEL", {}),
+    ("SET", "k", print),
+    (None,),
+    SystemExit(3),
+)
+
+
+@pytest.mark.parametrize("kind", [Odd, OddAround])
+@pytest.mark.parametrize("leaves", ODD, ids=repr)
+async def test_what_can_t_be_written_fails_its_own_job(
+    make_stage: MakeStage, kind: type[Odd], leaves: Any
+) -> None:
+    """No other job waits for it, and its slot goes on."""
+
+    async def perform(_: int) -> None:
+        pass
+
+    plugin = kind()
+    plugin.leaves = leaves
+    stage = make_stage(job={"perform": perform, "plugins": ["JobLock", plugin]})
+    await stage.queue.enqueue_many([("q", "job", [n]) for n in (1, 2, 2.5, 3)])
+    await stage.drain()
+    assert sorted(name for name, _ in stage.events) == ["failure", "success", "success", "success"]
+    assert await stage.redis.keys("*lock*") == []
+
+
 class Loud(Silent):
     """Has."""
 

@@ -14,15 +14,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from resqpy.base import activejob, codec, job_records, periodic, php
 from resqpy.base.clock import Clock, failed_at_utc, test_ms
-from resqpy.base.errors import PayloadError, class_of, message_of
+from resqpy.base.errors import PayloadError, UsageError, class_of, message_of
 from resqpy.base.when import ceil_second
 from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker.newer import LEFT_TO_OTHERS
 from resqpy.store import delayed, failures, periodic as chains, queues, rescue, workers
+from resqpy.store.connection.line import packed
 from resqpy.store.exchange import FREED, HELD, EndCommands
 from resqpy.store.locks import UNLOCK
 
@@ -44,7 +47,7 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
     """What the exchange reports about a run that ended."""
     lifecycle = run.lifecycle
     commands = _commands(run, outcome, clock) if lifecycle.plain else []
-    commands += run.effects
+    commands += checked(run.effects)
     commands += _chain(run, outcome)
     if run.php is not None:
         status = _PHP[outcome.kind]
@@ -71,6 +74,22 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
         commands += lifecycle.end(run, outcome)
     worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
     return EndCommands(worker_id, claim.beginning, outcome.kind.counts, commands)
+
+
+def checked(effects: Sequence[Command]) -> Sequence[Command]:
+    """What plugins want to be written.
+
+    Raises:
+        UsageError: one is no command; the worker could report no end with it.
+    """
+    for command in effects:
+        try:
+            sound = isinstance(command, list | tuple) and bool(command and packed(command))
+        except Exception:  # hiredis raises its own, and others
+            sound = False
+        if not sound:
+            raise UsageError(f"what a plugin added to `effects` is no command: {command!r}")
+    return effects
 
 
 def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:

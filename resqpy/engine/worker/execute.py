@@ -68,7 +68,8 @@ def passed(run: Run, outcome: Outcome) -> Outcome | None:
     try:
         for succeeded in run.definition.succeeding:
             succeeded(run)
-    except Exception:
+    except BaseException as error:  # SystemExit too
+        _reraise_from_keyboard(error)
         run.effects.clear()  # its `around` says it again, to the others too
         return None
     return outcome

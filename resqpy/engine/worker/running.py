@@ -29,7 +29,7 @@ from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.role import EventSink
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
-from resqpy.engine.worker.endings import ended
+from resqpy.engine.worker.endings import checked, ended
 from resqpy.engine.worker.execute import (
     afterwards,
     conclude,
@@ -207,7 +207,7 @@ def _drops(run: Run) -> Sequence[Arg] | None:
     ):
         return None
     keys: list[Arg] = []
-    for name, *names in run.effects:
+    for name, *names in checked(run.effects):
         if name != "DEL":
             return None
         keys += names
@@ -396,15 +396,16 @@ class Runner:
         if run.ended:
             return
         run.ended = True
-        special = None
-        drops = _drops(run) if outcome.kind is OutcomeKind.SUCCESS else None
-        if drops is None:
-            try:
+        special = drops = None
+        try:
+            if outcome.kind is OutcomeKind.SUCCESS:
+                drops = _drops(run)
+            if drops is None:
                 special = ended(run, outcome, self._clock)
-            except BaseException as error:  # a plugin's decision can't be encoded
-                outcome = failure(error)
-                run.effects = []
-                special = ended(run, outcome, self._clock)
+        except BaseException as error:  # a plugin's decision can't be encoded
+            outcome = failure(error)
+            run.effects = [each for each in run.effects if each is UNLOCK]
+            special = ended(run, outcome, self._clock)
         ran_s = self._clock.monotonic() - run.started
         if run.error is not None and isinstance(run.error, CUT_OFF):
             self.left.look_for_children(run, ran_s)
