@@ -373,6 +373,11 @@ class Keys:
         """The time (microseconds) up to which a rate is used; it expires then."""
         return self.own("limits", "used", key)
 
+    @cached_property
+    def limit_foreign(self) -> str:
+        """Hash name of a limit -> `count`: the leader counts jobs that workers of other languages run under it."""
+        return self.own("limits", "foreign")
+
     def limit_lease(self, holder: str) -> str:
         """While it exists, somebody holds a place of a limit outside of jobs."""
         return self.own("limits", "lease", holder)

@@ -27,6 +27,8 @@ class Limit:
         per: an input: so many for each of its values, independently; for a job without that input, or with a list
             or an object there, a limit of its own. Numbers from 2^53 share one.
         name: all tasks that name it share the limit. Default: a limit of the task alone.
+        foreign: `count`: jobs of these tasks that workers of other languages run have places, too, as a scheduler
+            of resqpy sees them once a second. They themselves don't wait, so together there may be more.
 
     Raises:
         UsageError: what is wrong.
@@ -35,10 +37,13 @@ class Limit:
     most: int
     per: str | None = None
     name: str | None = None
+    foreign: str | None = None
 
     def __post_init__(self) -> None:
         """Check it."""
         check_most(self.most)
+        if self.foreign not in (None, "count"):
+            raise UsageError(f"Limit: foreign is {self.foreign!r}, neither 'count' nor None")
         if self.per is not None and not _is_fit(self.per):
             raise UsageError(f"Limit: per is {self.per!r}, not the name of an input")
         if self.name is not None:
@@ -195,19 +200,21 @@ def rule_text(task: str, limits: Sequence[AnyLimit]) -> str:
     return "\n".join(f"{each.name_in(task)}\t{each.path}" for each in limits)
 
 
-def texts_by_name(limits: Mapping[str, Sequence[AnyLimit]]) -> dict[str, str]:
-    """How many, by name, of all tasks.
+def texts_by_name(limits: Mapping[str, Sequence[AnyLimit]]) -> dict[str, tuple[str, str]]:
+    """How many, by name, of all tasks, and whether foreign jobs are counted: `count`, or nothing.
 
     Raises:
         UsageError: two tasks say different things of one name.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[tuple[str, str], str]] = {}
     for task, each in ((task, each) for task, several in limits.items() for each in several):
         name = each.name_in(task)
-        text, other = found.setdefault(name, (each.text, task))
-        if text != each.text:
+        said = each.text, (each.foreign or "") if isinstance(each, Limit) else ""
+        before, other = found.setdefault(name, (said, task))
+        if before != said:
+            here, there = (" ".join(filter(None, words)) for words in (said, before))
             raise UsageError(
-                f"the limit {name!r} is {text} in the task {other!r} and {each.text} in {task!r}; let both use "
+                f"the limit {name!r} is {there} in the task {other!r} and {here} in {task!r}; let both use "
                 "one, for example by a constant"
             )
     return {name: text for name, (text, _) in found.items()}
@@ -229,3 +236,30 @@ def key_text(value: str | float) -> str:
     if len(raw) > _LONGEST_VALUE or any(byte < 32 or byte == 127 for byte in raw):
         return f"#{hashlib.sha1(raw, usedforsecurity=False).hexdigest()}"
     return value
+
+
+def key_of(name: str, path: str, args: object) -> str:
+    """The key under which a job with these arguments is counted, as the exchange writes it.
+
+    Args:
+        path: the input that the limit goes by, or `#` and a place from 1; empty: the name alone.
+        args: None: the job is too large to be read.
+    """
+    if not path:
+        return name
+    value: object = None
+    if isinstance(args, list):
+        if path[0] == "#" and path[1:].isdigit():
+            value = args[int(path[1:]) - 1] if 0 < int(path[1:]) <= len(args) else None
+        elif args and isinstance(args[-1], dict):
+            value = args[-1].get(path)
+    return f"{name}={'?' if args is None else _value_text(value)}"
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return ""
+    try:
+        return key_text(value)  # type: ignore[arg-type] # others are refused there
+    except UsageError:
+        return "?"

@@ -125,6 +125,7 @@ class KeyLimit:
         most: so many; None: it is a rate, or was removed, and what waits for it runs.
         rate: how many begin in a time, where it is no limit.
         shut_ms: none begins before; None: nobody has said so.
+        counts_foreign: jobs that workers of other languages run have places, too (`Limit(…, foreign="count")`).
         running: the ids of the workers that run one.
         parked: how many wait for it, by queue.
         since_ms: when the longest waiting met it; None: none waits.
@@ -140,6 +141,7 @@ class KeyLimit:
     by_hand: bool = False
     rate: Rate | None = None
     shut_ms: int | None = None
+    counts_foreign: bool = False
 
 
 class NoList(int):

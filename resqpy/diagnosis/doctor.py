@@ -65,6 +65,7 @@ _WRITES = ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrit
 BEHIND_MS = 900_000
 LOOKED_AT = 1000  # jobs of each queue, delayed times
 _NAMED = 5  # queues
+_UNCOUNTED = "; what workers of other languages run is counted while a scheduler of resqpy leads, and none does"
 _SLOW = {
     "unreadable jobs", "failed jobs", "keys of resqpy's own", "keys that belong to nothing",
 }  # fmt: skip
@@ -100,9 +101,9 @@ class Diagnosis:
             "the age of its data": lambda: age_problems(self._store, self._now_ms),
             "the pause": self._paused,
             "limits": self._limits,
-            "limits of tasks": self._task_limits,
             "classes that move": lambda: migration_problems(self._resque),
             "the leaders": self._leaders,
+            "limits of tasks": self._task_limits,
             "Ruby's schedules": lambda: ruby_problems(self._store, self._locks),
             "delayed jobs": self._overdue,
             "what runs by itself": lambda: _unled_problems(
@@ -238,6 +239,9 @@ class Diagnosis:
         found = await all_workers(self._resque) if limits else []
         for key, each in limits.items():
             unbound = {unbound_by_queue_rule(found, name, self._now_ms) for name in each.parked}
+            if each.counts_foreign and any(unbound):
+                leads = bool(self._locks and self._locks[0].holder)
+                unbound = {"" if leads else _UNCOUNTED}
             if any(unbound) or each.most == 0:
                 words = f"{key_limit_words(key, each)}{''.join(sorted(unbound))}"
                 remedy = f"resqpy limits set {quote(key)} MOST"

@@ -4,8 +4,9 @@ HTTP API show and change them by this.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from resqpy.base.errors import UsageError
@@ -21,7 +22,9 @@ from resqpy.diagnosis.workers import (
     unbound_by_queue_rule,
 )
 from resqpy.engine.inspect.inspector import Resque
+from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import workers
+from resqpy.store.limits import is_slot
 
 Most = int | Rate
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
@@ -41,6 +44,7 @@ class LimitView:
         most: None: it was removed, and what waits for it runs.
         running: the ids of the workers that run a job.
         of_tasks: what else is known of a limit of tasks; None: it is that of a queue.
+        foreign: how many of those that run are workers of other languages, by language.
     """
 
     name: str
@@ -48,6 +52,7 @@ class LimitView:
     running: tuple[str, ...]
     waiting: int
     of_tasks: KeyLimit | None = None
+    foreign: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
@@ -57,13 +62,21 @@ class LimitView:
     def as_json(self) -> dict[str, Any]:
         """For programs; a rate is COUNT/MS/BURST."""
         most, limit = most_json(self.most), self.of_tasks
-        shown = {"limit": most, "running": list(self.running), "waiting": self.waiting}
+        shown = {
+            "limit": most, "running": list(self.running), "foreign": dict(self.foreign), "waiting": self.waiting,
+        }  # fmt: skip
         if limit is None:
             return {"queue": self.name, **shown}
         return {
             "key": self.name, **shown, "parked": dict(limit.parked), "since": texts.iso(limit.since_ms),
             "tasks": list(limit.tasks), "by_hand": limit.by_hand, "shut_until": texts.iso(limit.shut_ms),
+            "counts_foreign": limit.counts_foreign,
         }  # fmt: skip
+
+    @property
+    def foreign_words(self) -> str:
+        """`1 ruby`, of those that run; empty: all are resqpy's."""
+        return ", ".join(f"{count} {language}" for language, count in sorted(self.foreign.items()))
 
 
 @dataclass(frozen=True)
@@ -130,11 +143,21 @@ async def limit_views(resque: Resque) -> list[LimitView]:
         LimitView(name, each.most, each.running, await resque.length(name))
         for name, each in sorted(of_queues.items())
     ]
-    return views + [_of_tasks(name, each) for name, each in of_tasks.items()]
+    views += [
+        LimitView(name, _held(each), each.running, sum(each.parked.values()), each)
+        for name, each in of_tasks.items()
+    ]
+    if not any(_foreign(each) for each in views):
+        return views
+    languages = {each.worker_id: each.language for each in await all_workers(resque)}
+    return [
+        replace(each, foreign=Counter(languages.get(who, "?") for who in _foreign(each)))
+        for each in views
+    ]
 
 
-def _of_tasks(name: str, limit: KeyLimit) -> LimitView:
-    return LimitView(name, _held(limit), limit.running, sum(limit.parked.values()), limit)
+def _foreign(view: LimitView) -> list[str]:
+    return [each for each in view.running if incarnation_of(each) is None and not is_slot(each)]
 
 
 def _held(limit: KeyLimit) -> Most | None:
@@ -148,7 +171,9 @@ async def find_limit(resque: Resque, name: str, of: Of) -> LimitView | None:
 
 
 async def unbound_by(resque: Resque, view: LimitView) -> str:
-    """Which live workers don't know of a limit, as the end of a message."""
+    """Which live workers don't know of a limit, as the end of a message; none where they are counted."""
+    if view.of_tasks is not None and view.of_tasks.counts_foreign:
+        return ""
     names = [view.name] if view.of_tasks is None else [*view.of_tasks.parked]
     found, now_ms = await all_workers(resque), await resque.now_ms()
     return max((unbound_by_queue_rule(found, each, now_ms) for each in names), default="", key=len)

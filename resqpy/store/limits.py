@@ -6,20 +6,24 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from resqpy.base import codec
+from resqpy.base import activejob, codec
 from resqpy.base.errors import UsageError
 from resqpy.base.keys import split_priority
-from resqpy.base.limits import AnyLimit, Rate, rule_text, texts_by_name
+from resqpy.base.limits import AnyLimit, Rate, key_of, rule_text, texts_by_name
 from resqpy.base.model import KeyLimit, RunningLimit
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked, decode_name, parked_command, parked_keys, parked_told
 
 _BRACE = "{"  # begins the fields that are no queues
 _SLOT, _IS_RATE = "slot:", -2
+_FOREIGN = f"{_SLOT}foreign:"  # and a worker id: a place that the leader holds for it
+_LOOKED_AT, _BEFORE = 65_536, 4096  # of a job, as in presentable.lua; of a record, before the job
 _QUEUE = re.compile(rb'\{"queue":"([^"\\]*)"')
 _DIGITS = 19  # beyond those Redis has no number
+_CLASS = re.compile(rb'"payload":\{"class":"([^"\\]*)"')
 _KINDS = ("queue", "task", "also", "limit", "set", "shut")
 
 
@@ -63,15 +67,15 @@ async def announce(
         args += (task, rule_text(task, limits))
     names = texts_by_name(tasks)
     args.append(len(names))
-    for name, most in names.items():
-        args += (name, most)
+    for name, (most, foreign) in names.items():
+        args += (name, most, foreign)
     args.append(len(queues or ()))
     for name, count in (queues or {}).items():
         args += (name, count)
     return bool(
         await store.run(
             "announce_limits",
-            [*_names(store), store.keys.workers, store.keys.worker("")],
+            [*_names(store), store.keys.workers, store.keys.worker(""), store.keys.limit_foreign],
             [*args, store.keys.own("control")],
         )
     )
@@ -126,6 +130,74 @@ async def end_slot(store: Store, holder: str) -> None:
     await store.run("slot_end", [store.keys.limit_notes], [holder, store.keys.own("control")])
 
 
+async def counted_names(store: Store) -> set[str]:
+    """The limits under which jobs of foreign workers are counted. One round trip."""
+    [flat] = await store.look([("HGETALL", store.keys.limit_foreign)])
+    return {*texts_of(flat)}
+
+
+async def foreign_keys(
+    store: Store, worker_ids: Sequence[str], names: Collection[str]
+) -> dict[str, list[str]]:
+    """The keys of these limits under which foreign workers run a job now. Two round trips."""
+    keys = store.keys
+    commands: list[tuple[Arg, ...]] = [
+        ("GETRANGE", keys.worker(each), 0, _BEFORE + _LOOKED_AT) for each in worker_ids
+    ]
+    jobs = [_foreign_job(record) for record in await store.look(commands)]
+    classes = sorted({name for name, _ in jobs if name})
+    if not classes:
+        return {}
+    kinds = ("task", "also")
+    fields = [f"{_BRACE}{kind}}}{name}" for name in classes for kind in kinds]
+    said = await store.call("HMGET", keys.running_limits, *fields)
+    lines: dict[str, dict[str, str]] = {name: {} for name in classes}
+    for field, text in zip(fields, said, strict=True):
+        for line in decode_name(text or b"").split("\n"):
+            name, _, path = line.partition("\t")
+            if name in names:
+                lines[field.partition("}")[2]].setdefault(name, path)
+    return {
+        each: found
+        for each, (class_name, args) in zip(worker_ids, jobs, strict=True)
+        if (found := [key_of(*line, args) for line in lines.get(class_name, {}).items()])
+    }
+
+
+def _foreign_job(record: bytes) -> tuple[str, Any]:
+    """The class of the job in a record, empty: there is none; and its arguments, None: it is too large to be
+    read.
+    """
+    if len(record) > _LOOKED_AT:
+        found = _CLASS.search(record)
+        return ("" if found is None else decode_name(found[1])), None
+    shown = codec.decode_lenient(record)
+    job = shown.get("payload") if isinstance(shown, dict) else None
+    if not isinstance(job, dict):
+        return "", None
+    name, args = activejob.class_in(job), job.get("args")
+    if isinstance(args, list) and name != job.get("class"):
+        args = args[0].get("arguments")  # as they are written: the exchange reads them so
+    return (name if isinstance(name, str) else ""), [] if args is None else args
+
+
+def count_call(
+    store: Store, places: Mapping[str, Sequence[str]], lease_ms: int
+) -> tuple[str, list[str], list[Arg]]:
+    """The fenced script that holds places for foreign workers, or renews them; none: gives them back."""
+    args: list[Arg] = [lease_ms, store.keys.own("control")]
+    for worker_id, keys in places.items():
+        holder = f"{_FOREIGN}{worker_id}"
+        text = "".join(f"{each}\n" for each in keys)
+        args += (holder, f"{holder}\n{text}" if keys else "")
+    return "count_foreign", [store.keys.limit_notes], args
+
+
+def is_slot(holder: str) -> bool:
+    """Whether a place is held outside of jobs."""
+    return holder.startswith(_SLOT)
+
+
 def new_holder() -> str:
     """Who holds one."""
     return f"{_SLOT}{secrets.token_hex(8)}"
@@ -134,8 +206,13 @@ def new_holder() -> str:
 async def limits(store: Store) -> dict[str, KeyLimit]:
     """The limits of tasks, and of the keys under which jobs run or are parked. Four round trips at most."""
     keys = store.keys
-    all_fields, held, parked = await store.look(
-        [("HGETALL", keys.running_limits), ("HGETALL", keys.limit_holds), parked_command(store)]
+    all_fields, held, counted, parked = await store.look(
+        [
+            ("HGETALL", keys.running_limits),
+            ("HGETALL", keys.limit_holds),
+            ("HGETALL", keys.limit_foreign),
+            parked_command(store),
+        ]
     )
     fields = _by_kind(texts_of(all_fields))
     waiting = await parked_told(store, parked)
@@ -145,6 +222,7 @@ async def limits(store: Store) -> dict[str, KeyLimit]:
         for line in text.split("\n"):
             tasks.setdefault(line.partition("\t")[0], []).append(task)
     names = {*tasks, *fields["set"], *fields["shut"], *running, *(each.key for each in waiting)}
+    fields["foreign"] = texts_of(counted)
     return {key: _limit(key, fields, running, waiting, tasks) for key in sorted(names)}
 
 
@@ -213,6 +291,7 @@ def _limit(
         key in fields["set"],
         rate,
         max(until, default=None),
+        name in fields["foreign"],
     )
 
 
@@ -230,7 +309,7 @@ async def _running(store: Store, held: Mapping[str, str]) -> tuple[dict[str, lis
             gone.append(worker_id)
             continue
         for key in places:
-            found.setdefault(key, []).append(worker_id)
+            found.setdefault(key, []).append(worker_id.removeprefix(_FOREIGN))
     return found, gone
 
 

@@ -42,7 +42,13 @@ def test_a_limit_is_set_shown_and_removed(resqpy: Call, mail: Redis) -> None:
     assert (none.out, first.code, "ruby-host:7" in first.err) == ("no limits\n", Exit.OK, True)
     assert again.json == {"queue": "mail", "limit": 2, "before": 4}
     assert listed.json == [
-        {"queue": "mail", "limit": 2, "running": ["ruby-host:7:mail"], "waiting": 2}
+        {
+            "queue": "mail",
+            "limit": 2,
+            "running": ["ruby-host:7:mail"],
+            "foreign": {"ruby": 1},
+            "waiting": 2,
+        }
     ]
     assert 'resqpy_queue_limit{queue="mail"} 2\n' in metrics
     assert 'resqpy_queue_limit_running{queue="mail"} 1\n' in metrics
@@ -197,3 +203,24 @@ def test_a_long_value_of_a_key(resqpy: Call, parked: Redis) -> None:
     key = f"SendMail:to=#{sha1(long.encode()).hexdigest()}"
     assert parked.hget("resque:resqpy:limits", f"{{set}}{key}") == b"1"
     assert resqpy("limits", "remove", f"SendMail:to={long}").code == Exit.OK
+
+
+def test_foreign_jobs_that_are_counted(resqpy: Call, parked: Redis) -> None:
+    """They are shown by their language; `doctor` warns only where nobody counts."""
+    parked.hset("resque:resqpy:limits:foreign", "SendMail:to", "count")
+    holder = "slot:foreign:ruby-host:7:mail"
+    parked.hset("resque:resqpy:limits:holds", holder, f"{holder}\nSendMail:to=a@b\n")
+    parked.set(f"resque:resqpy:limits:lease:{holder}", f'{{"run_at":"{holder}"', px=60_000)
+    listed = {each["key"]: each for each in resqpy("limits", "--json").json}
+    table, why = resqpy("limits").out, resqpy("doctor", "--json").json
+    parked.set("resque:resqpy:leader", "somebody/1")
+    led = resqpy("doctor", "--json").json
+
+    key = listed["SendMail:to=a@b"]
+    assert (key["running"], key["foreign"], key["counts_foreign"]) == (
+        ["ruby-host:7:mail"], {"ruby": 1}, True,
+    )  # fmt: skip
+    assert (listed["SendMail"]["foreign"], listed["SendMail"]["counts_foreign"]) == ({}, False)
+    assert "1 (1 ruby)" in table
+    assert ["counted" in e["problem"] for e in why if e["name"] == "limited task"] == [True]
+    assert [each for each in led if each["name"] == "limited task"] == []

@@ -60,6 +60,7 @@ RIGHTS = {
     "limit_notes": "- rw rw r",
     "limit_slots": "- rw rw r",
     "limit_holds": "- rw rw r",
+    "limit_foreign": "- rw rw r",
     "parked": "rw rw rw r",
     "parked_jobs": "rw rw rw r",
     "parked_queues": "- rw rw r",

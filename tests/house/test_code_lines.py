@@ -15,20 +15,20 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4264, 29),
-    "cli": (6129, 51),
+    "base": (4290, 29),
+    "cli": (6130, 51),
     "contrib": (903, 15),
-    "diagnosis": (2909, 15),
+    "diagnosis": (2935, 15),
     "embedded": (490, 6),
-    "engine": (6985, 47),
+    "engine": (7036, 48),
     "framework": (8782, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7013, 32),
+    "store": (7100, 32),
     "testing": (585, 6),
     "tracked": (4269, 20),
-    "web": (6291, 53),
+    "web": (6301, 53),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

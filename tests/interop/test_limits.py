@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from resqpy import Limit, Queue, Resque
+from resqpy.diagnosis.limiting import limit_views
+from resqpy.framework.api.scheduler import Scheduler
 from tests.engine.test_limits import LAZY
 from tests.support.foreign import NodeDriver, RubyDriver
 from tests.support.interop_jobs import Ours
@@ -118,3 +120,30 @@ async def test_what_is_parked_ruby_does_not_see(
         await ruby.call("enqueue", "Echo", [{"account": account}])
     drain = lambda: ruby.call("worker.drain", {"fork": False})  # noqa: E731
     await parked_and_put_back(redis, redis_url, "Echo", drain)
+
+
+async def test_what_node_runs_is_counted(node: NodeDriver, redis_url: str, redis: Any) -> None:
+    """Ours waits aside while Node's worker runs the one that may run, and runs when that has ended."""
+    ours = Ours(str)
+    jobs = {"wait": {"perform": ours.echo, "limit": Limit(1, foreign="count")}}
+    scheduler = Scheduler(redis_url)
+    await node.call("queue.enqueue", "interop", "wait", [1])
+    await node.call("worker.start", {})
+    await node.wait_event("job")
+    await scheduler.start()
+    try:
+        async with Resque(redis_url) as resque, working(redis_url, jobs, "ours") as work:
+
+            async def seen() -> bool:
+                return [each.foreign for each in await limit_views(resque)] == [{"node": 1}]
+
+            await wait_for(seen)
+            await redis.sadd("resque:queues", "ours")
+            await redis.rpush("resque:queue:ours", json.dumps({"class": "wait", "args": [2]}))
+            await wait_for(lambda: redis.zcard("resque:resqpy:limits:parked"))
+            assert ours.ran == []
+            await redis.set("interop:open", "1")
+            await work.until(1)
+    finally:
+        await scheduler.stop()
+    assert (ours.ran, await theirs(redis)) == ([[2]], [[1]])

@@ -33,7 +33,7 @@ async def test_limits_are_shown(api: ApiClient) -> None:
     first = (await api("GET /limits?size=2", scopes=["read"])).json
     rest = (await api(f"GET /limits?size=2&cursor={first['next']}", scopes=["read"])).json
 
-    assert shown[0] == {"queue": "mail", "limit": 3, "running": [], "waiting": 1}
+    assert shown[0] == {"queue": "mail", "limit": 3, "running": [], "foreign": {}, "waiting": 1}
     assert [(each.get("key"), each["limit"], each["waiting"]) for each in shown[1:]] == [
         ("Send:to", 2, 0), ("Send:to=ada", 2, 1),
     ]  # fmt: skip

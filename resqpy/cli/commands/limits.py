@@ -64,7 +64,8 @@ def list_() -> None:
         since_ms = None if limit is None else limit.since_ms
         since = "" if since_ms is None else texts.distance(since_ms, now_ms)
         of = view.name if limit is not None else f"queue {view.name}"
-        return [of, most_text(view.most), len(view.running), view.waiting, since]
+        foreign = f" ({view.foreign_words})" if view.foreign else ""
+        return [of, most_text(view.most), f"{len(view.running)}{foreign}", view.waiting, since]
 
     found, now_ms = ask(look)
     output.listing(

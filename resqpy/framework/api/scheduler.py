@@ -11,6 +11,7 @@ from resqpy.engine.inspect.inspector import Inspector
 from resqpy.engine.role import Connection
 from resqpy.engine.scheduler.failed_care import FailedCareChore
 from resqpy.engine.scheduler.foreign_care import ForeignCareChore, Orphans
+from resqpy.engine.scheduler.foreign_limits import ForeignLimitsChore
 from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, Promotion
 from resqpy.engine.scheduler.queue_ages import QueueAgesChore, SampleChore
 from resqpy.engine.scheduler.rescue import RescueChore
@@ -76,6 +77,7 @@ def standard_chores(scheduler: Scheduler) -> list[Chore]:
         ForeignCareChore(Inspector(queue), options, emit),
         *schedule_chores(queue, scheduler.announcer, options, emit),
         TrackedChore(scheduler.store, options.task_lost_after_ms, options.timeout_s),
+        ForeignLimitsChore(scheduler.store),
         QueueAgesChore(scheduler.store),
         SampleChore(scheduler.store),
         FailedCareChore(Inspector(queue), options, emit),

@@ -21,6 +21,7 @@ _WORKING = {
     "rescues": "hash",
     "running_limits": "hash",
     "limit_holds": "hash",
+    "limit_foreign": "hash",
     "parked": "zset",
     "periodic_tasks": "hash",
     "periodic_seen": "zset",

@@ -46,6 +46,10 @@ _LIMIT = {
             "items": {"type": "string"},
             "description": "The ids of the workers that run a job.",
         },
+        "foreign": {
+            "type": "object",
+            "description": "How many of them are of other languages, by language.",
+        },
         "waiting": {"type": "integer"},
         "parked": {
             "type": "object",
@@ -57,6 +61,10 @@ _LIMIT = {
         },
         "tasks": {"type": "array", "items": {"type": "string"}},
         "by_hand": {"type": "boolean", "description": "It was set at run time."},
+        "counts_foreign": {
+            "type": "boolean",
+            "description": 'What workers of other languages run is counted (`foreign="count"`).',
+        },
         "shut_until": {"type": ["string", "null"], "description": "None begins before."},
     },
 }

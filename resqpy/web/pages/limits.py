@@ -36,6 +36,7 @@ class LimitRow:
         name: as it is.
         most: how many, as people type it.
         full: no more may run now.
+        foreign: how many of those that run are of other languages, in words.
     """
 
     of: str
@@ -45,6 +46,7 @@ class LimitRow:
     waiting: int
     full: bool
     is_queue: bool
+    foreign: str
     by_hand: bool = False
     since_ms: int | None = None
     shut_ms: int | None = None
@@ -93,7 +95,8 @@ def _row(shown: Shown, view: LimitView) -> LimitRow:
     known = KeyLimit(None) if limit is None else limit
     return LimitRow(
         label, view.name, "removed" if view.most is None else most_text(view.most), len(view.running),
-        view.waiting, view.is_full, is_queue=limit is None, by_hand=known.by_hand,
+        view.waiting, view.is_full, is_queue=limit is None, foreign=view.foreign_words,
+        by_hand=known.by_hand,
         since_ms=known.since_ms, shut_ms=known.shut_ms,
     )  # fmt: skip
 

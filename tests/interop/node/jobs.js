@@ -6,6 +6,7 @@ const { setTimeout: wait } = require('node:timers/promises')
 
 const RAN = 'interop:ran' // every run that ended well, in the order they ended
 const BEGAN = 'interop:began' // slow jobs, when they begin
+const OPEN = 'interop:open' // lets those go on that wait
 
 const WITH_PLUGIN = {
   withJobLock: 'JobLock',
@@ -50,6 +51,9 @@ function makePerforms(redis) {
       throw error
     },
     sleep: slow((ms) => wait(ms)), // milliseconds, event loop free
+    wait: slow(async () => {
+      while (!(await redis.exists(OPEN))) await wait(20)
+    }),
     freeze: slow((ms) => block(ms)), // milliseconds, event loop blocked
   }
 }
