@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from resqpy.embedded import PrivateServer
 from tests.benchmarks.peers import NODE, OURS
 from tests.benchmarks.report import Bar, Row, Section
 from tests.benchmarks.runner import QUEUE, Bench
@@ -21,7 +22,9 @@ def measure(bench: Bench) -> Section:
     """One worker by default settings, and 50 task processors."""
     one: dict[str, Any] = {"queues": "*"}
     fifty = {"queues": [QUEUE], "processors": 50}
-    watched_s = bench.size(25, 11)  # the heartbeat comes every 10 s
+    watched_s = bench.size(
+        120, 11
+    )  # a rescue is asked for every 30 s, a heartbeat comes every 10 s
     return Section(
         NAME,
         [
@@ -48,20 +51,20 @@ def watch(bench: Bench, side: str, params: dict[str, Any], watched_s: float) -> 
     with bench.peer(side, "idle", **params) as peer:
         peer.expect("ready")
         time.sleep(_SETTLE_S)
-        return resident_mb(peer.pid), _asked(bench, watched_s) / watched_s
+        return resident_mb(peer.pid), asked(bench.server, watched_s) / watched_s
 
 
-def _asked(bench: Bench, watched_s: float) -> int:
-    """How many commands come from clients within this time."""
-    asked, until = 0, time.monotonic() + watched_s
+def asked(server: PrivateServer, watched_s: float) -> int:
+    """How many commands clients send within this time; what a script does is none."""
+    count, until = 0, time.monotonic() + watched_s
     with (
-        redis.Redis(unix_socket_path=str(bench.server.socket_path)) as client,
+        redis.Redis(unix_socket_path=str(server.socket_path)) as client,
         client.monitor() as monitor,
     ):
         while time.monotonic() < until:
             if monitor.connection.can_read(timeout=0.2):
-                asked += monitor.next_command()["client_type"] != "lua"
-    return asked
+                count += monitor.next_command()["client_type"] != "lua"
+    return count
 
 
 def resident_mb(pid: int) -> float:
