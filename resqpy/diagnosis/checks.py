@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from shlex import quote
 from typing import Any
 
 from resqpy.base.keys import FAILED
 from resqpy.base.model import WorkerId
 from resqpy.diagnosis import texts
-from resqpy.diagnosis.texts import counted, named
+from resqpy.diagnosis.texts import argument, counted, named
 from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
@@ -283,7 +282,7 @@ def _record_problems(found: checkup.Survey) -> list[Problem]:
             f"{counted(len(ids), 'worker that is', 'workers that are')} not registered, but whose record has a "
             f"job: {', '.join(ids[:3])}",
             "resqpy's own jobs are taken back within minutes if a resqpy worker or scheduler runs; otherwise "
-            f"find out whose they are; when its process is gone: resqpy workers clean {quote(ids[0])}",
+            f"find out whose they are; when its process is gone: resqpy workers clean {argument(ids[0])}",
         )
     ]
 

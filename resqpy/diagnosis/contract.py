@@ -15,7 +15,7 @@ from resqpy.base.masking import Redaction
 from resqpy.base.model import UnreadableJob
 from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.explaining import ExplainedTask
-from resqpy.diagnosis.texts import compact, counted
+from resqpy.diagnosis.texts import argument, compact, counted
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.inspector import Resque
 
@@ -168,9 +168,9 @@ class Contract(Generic[T]):
 
 def _removal(found: _Finding) -> str:
     """The command that removes the jobs of a class from where they were found."""
-    queue = quote(min(found.queues, default="QUEUE"))
-    where = {WAITING: f"jobs remove {queue}", DELAYED: "delayed remove", FAILED: "failed remove"}
-    return f"resqpy {where[found.where]} --class {quote(found.class_name)}"
+    queue = f" {argument(min(found.queues, default='QUEUE'))}" if found.where == WAITING else ""
+    where = {WAITING: "jobs", DELAYED: "delayed", FAILED: "failed"}[found.where]
+    return f"resqpy {where} remove --class {quote(found.class_name)}{queue}"
 
 
 def _jobs(found: _Finding) -> str:

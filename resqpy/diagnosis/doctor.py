@@ -34,7 +34,7 @@ from resqpy.diagnosis.checks import (
 )
 from resqpy.diagnosis.migrating import migration_problems
 from resqpy.diagnosis.queues import ages, drain_words
-from resqpy.diagnosis.texts import counted, named
+from resqpy.diagnosis.texts import argument, counted, named
 from resqpy.diagnosis.workers import (
     BUT_RESQUE_PAUSE,
     ID_LENGTH,
@@ -215,7 +215,7 @@ class Diagnosis:
                 "paused queue",
                 f"{queue_pause_words(name, pause, self._now_ms)}"
                 f"{unbound_by_queue_rule(found, name, self._now_ms, BUT_RESQUE_PAUSE)}",
-                f"resqpy queues resume {quote(name)}",
+                f"resqpy queues resume {argument(name)}",
                 grave=False,
             )
 
@@ -231,7 +231,7 @@ class Diagnosis:
             if unbound or not limit.most:
                 words = f"{limit_words(name, limit.most)}{unbound}"
                 yield Problem(
-                    "limited queue", words, f"resqpy limits remove {quote(name)}", grave=False
+                    "limited queue", words, f"resqpy limits remove {argument(name)}", grave=False
                 )
 
     async def _task_limits(self) -> Found:
@@ -244,7 +244,7 @@ class Diagnosis:
                 unbound = {"" if leads else _UNCOUNTED}
             if any(unbound) or each.most == 0:
                 words = f"{key_limit_words(key, each)}{''.join(sorted(unbound))}"
-                remedy = f"resqpy limits set {quote(key)} MOST"
+                remedy = f"resqpy limits set {argument(key)} MOST"
                 yield Problem("limited task", words, remedy, grave=False)
             for name, count in each.parked.items():
                 who = [e for e in found if e.language == "python" and e.works(name)]
@@ -254,7 +254,7 @@ class Diagnosis:
                         "no worker of resqpy works that queue; a scheduler or another worker of resqpy puts them "
                         "back into it after a minute"
                     )
-                    remedy = f"start a worker, or: resqpy limits put-back {quote(name)}"
+                    remedy = f"start a worker, or: resqpy limits put-back {argument(name)}"
                     yield Problem("parked", words, remedy, grave=False)
 
     async def _leaders(self) -> Found:

@@ -16,7 +16,7 @@ from resqpy.base.model import WorkerId
 from resqpy.base.reading import JobFilter
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.migrating import share_words
-from resqpy.diagnosis.texts import counted
+from resqpy.diagnosis.texts import argument, counted
 from resqpy.diagnosis.workers import (
     BUT_RESQUE_PAUSE,
     SeenWorker,
@@ -135,17 +135,17 @@ class Explanation:
         if name is not None and (found := await queue_pauses(store, [name])):
             others = unbound_by_queue_rule(workers, name, now_ms, BUT_RESQUE_PAUSE)
             words = f"{queue_pause_words(name, found[name], now_ms)}{others}"
-            remedy = f"resqpy queues resume {quote(name)}"
+            remedy = f"resqpy queues resume {argument(name)}"
             yield Finding("paused queue", words, blocks=True, remedy=remedy)
         base = split_priority(name or "")[0]
         if (limit := (await self._resque.running_limits()).get(base)) is not None:
             words = f"of the queue {base!r} {len(limit.running)} jobs run, of at most {limit.most} at once"
-            remedy = f"resqpy limits set {quote(base)} MOST"
+            remedy = f"resqpy limits set {argument(base)} MOST"
             yield Finding("limited queue", words, blocks=not limit.most, remedy=remedy)
         rule = rule_of(await migrations(store), self._name, base)
         if rule is not None:
             words = share_words(self._name, rule)
-            remedy = f"resqpy migrate {quote(self._name)} status"
+            remedy = f"resqpy migrate {argument(self._name)} status"
             yield Finding("class that moves", words, blocks=not rule.share, remedy=remedy)
         found_limits = await self._resque.limits()
         for key, each in found_limits.items():
@@ -160,7 +160,7 @@ class Explanation:
                 )
                 if shut_ms > now_ms:
                     words += f"; none begins for another {texts.duration(shut_ms - now_ms)}"
-                remedy = f"resqpy limits set {quote(key)} MOST"
+                remedy = f"resqpy limits set {argument(key)} MOST"
                 yield Finding("limited task", words, blocks=blocks, remedy=remedy)
 
     def _unknown(self) -> Finding:
@@ -204,7 +204,7 @@ class Explanation:
                 "unregistered",
                 f"the record of {each.worker_id}, which is not registered, has a job of it: if its process is "
                 "gone, so is the job",
-                remedy=f"if so, move it to the failed list: resqpy workers clean {quote(each.worker_id)}",
+                remedy=f"if so, move it to the failed list: resqpy workers clean {argument(each.worker_id)}",
             )
             for each in [each for each in others if each.class_name == self._name][:_NAMED]
         ]
@@ -312,9 +312,9 @@ class Explanation:
             next_ms = int(entry.next.timestamp() * 1000) if entry.next else None
             when = f"; due {texts.distance(next_ms, self._now_ms)}" if next_ms else ""
             remedy = {
-                "paused": f"resqpy schedule resume {quote(self._name)}",
-                "stopped": f"resqpy schedule resume {quote(self._name)}",
-                "failed": f"its last run failed and ended it: resqpy schedule resume {quote(self._name)}",
+                "paused": f"resqpy schedule resume {argument(self._name)}",
+                "stopped": f"resqpy schedule resume {argument(self._name)}",
+                "failed": f"its last run failed and ended it: resqpy schedule resume {argument(self._name)}",
             }.get(entry.state, "")
             words = f"it is periodic ({entry.timing}) and {entry.state}{when}"
             yield Finding("periodic", words, blocks=blocks, remedy=remedy if blocks else "")
@@ -342,7 +342,7 @@ class Explanation:
             "locked",
             f"a lock prevents equal jobs from {what}{ends}: {lock}",
             blocks=True,
-            remedy=f"if its holder is gone: resqpy locks remove {quote(lock)}",
+            remedy=f"if its holder is gone: resqpy locks remove {argument(lock)}",
         )
 
     async def _failed(self) -> Finding | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK
@@ -25,6 +26,24 @@ def named(names: Sequence[str], most: int = _NAMED) -> str:
     """`a, b, c`; if there are many, the first ones: `a, b and 7 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def argument(name: str) -> str:
+    """A name as the last argument of a command that somebody may copy into a shell, whatever is in it: one that
+    looks like an option, or that a terminal would not show.
+    """
+    shown = quote(name) if name.isprintable() else f"\"$(printf '{_escaped(name)}')\""
+    return f"-- {shown}" if name.startswith("-") else shown
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        each if each.isprintable() and each not in "-'%\\" else _octal(each) for each in text
+    )
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def local(ms: int | None) -> str:

@@ -138,9 +138,11 @@ VALUES = {  # what a reader puts in place of the words behind a command
 ELSEWHERE = (
     "worker ",
     "task watch",
+    "limits open",  # the tour does it
     "failed groups shows what failed and why",
-    "schedule add ",  # these three: tests/cli/test_schedule_changes.py
+    "schedule add ",  # these four: tests/cli/test_schedule_changes.py
     "schedule import -",
+    "schedule pause",
     "schedule remove",
     "web users add",  # asks for a password: tests/web/test_serving.py
 )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from resqpy.cli.output.printing import Exit
@@ -68,6 +69,53 @@ def test_each_change_can_be_undone(resqpy: Call, client: Redis, environ: dict[st
     assert "nobody fires schedules now" in added.err
 
 
+@pytest.mark.parametrize("name", ["a,b: c*?[d]", "-x", "--json", "a\nb\x1b[31m", "it's ü\u202e%"])
+def test_of_any_name(name: str, resqpy: Call, client: Redis, environ: dict[str, str]) -> None:
+    """The command that takes a change back names it so that a shell and resqpy understand it."""
+    given = ("--every", "1h", "--foreign", "--queue", "q", "--", name, "Report")
+    undo(environ, resqpy("schedule", "add", *given).err)
+    gone = entry(client, name)
+    resqpy("schedule", "add", *given)
+    resqpy("schedule", "pause", "--", name)
+    removed = resqpy("schedule", "remove", "--", name)
+    paused = client.smembers("resque:resqpy:ruby:paused")
+    undo(environ, removed.err)
+
+    assert (gone, paused) == (None, set())
+    assert entry(client, name) == {"every": "3600s", "class": "Report", "queue": "q", "args": []}
+    assert client.smembers("resque:resqpy:ruby:paused") == {name.encode()}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"not json",
+        b"[1]",
+        b'{"class":"F\xff","queue":"q","every":"1h"}',
+        b'{"class":"A","queue":"q","every":"1h","args":[%b]}' % (b"9" * 5000),
+        b'{"class":"A","queue":"q","every":["1h",{"first_at":"2030-01-01 00:00"}]}',
+        b'{"class":"A","queue":"q","every":60}',
+    ],
+)
+def test_what_resqpy_does_not_write(text: bytes, resqpy: Call, client: Redis) -> None:
+    """Is not damaged by a change of something else; and no way back is told that fails."""
+    client.hset("resque:persistent_schedules", "nightly", text)
+    changed = resqpy("schedule", "change", "nightly", "--description", "x")
+    kept = client.hget("resque:persistent_schedules", "nightly")
+    removed = resqpy("schedule", "remove", "nightly")
+
+    assert (changed.code, kept, removed.code) == (Exit.USAGE, text, Exit.OK)
+    assert text.decode("utf-8", "backslashreplace") in removed.err
+    assert "to undo this" not in removed.err
+
+
+def test_far_times(resqpy: Call) -> None:
+    """Have no fires."""
+    for time in ("0002-01-01", "9999-12-31T23:00"):
+        assert resqpy("schedule", "fires", f"--from={time}").code == Exit.USAGE
+    assert resqpy("schedule", "fires", "--from=9986-12-31T23:59").code == Exit.OK
+
+
 def test_what_is_as_it_was(resqpy: Call, client: Redis) -> None:
     """Has nothing to be undone."""
     resqpy("schedule", "add", "nightly", "sendMail", "to=a@b", "--every", "1h")
@@ -115,6 +163,8 @@ def test_what_is_refused(resqpy: Call, client: Redis) -> None:
         ("add other2 sendMail to=a@b", Exit.USAGE, "cron or every"),
         ("change nigthly --every 1h", Exit.NOT_FOUND, "did you mean 'nightly'"),
         ("remove nigthly", Exit.NOT_FOUND, "did you mean 'nightly'"),
+        ("remove sendMail", Exit.NOT_FOUND, "no schedule 'sendMail'"),
+        ("add zone sendMail to=a@b --cron @daily --timezone=", Exit.USAGE, "time zone ''"),
         ("add other3 sendMail to=a@b to=c@d --every 1h", Exit.USAGE, "twice"),
         ("add other4 X a=1 --args [1] --foreign --queue q --every 1h", Exit.USAGE, "a list"),
     ):

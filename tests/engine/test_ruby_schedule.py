@@ -491,7 +491,10 @@ async def test_what_has_changed_meanwhile_is_not_overwritten(redis_url: str, red
     """Nor removed, nor written again; what is still as it was read is."""
     async with Scene(redis_url) as scene:
         await scene.verbs.set_schedule("x", {"every": "1h", "class": "A", "queue": "q"})
-        raw, new = (await scene.verbs.entries())["x"], b'{"every":"2h","class":"A","queue":"q"}'
+        raw, new = (
+            (await scene.verbs.seen()).entries["x"],
+            b'{"every":"2h","class":"A","queue":"q"}',
+        )
         await redis.delete(CHANGED)
 
         for old, wanted in ((b"", new), (new, raw), (new, b"")):

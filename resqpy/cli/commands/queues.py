@@ -128,7 +128,8 @@ def resume(name: str) -> None:
     if paused:
         base = split_priority(name)[0]
         raise output.fail(
-            Exit.NO, f"{name!r} is paused with its queue: resqpy queues resume {base}"
+            Exit.NO,
+            f"{name!r} is paused with its queue: resqpy queues resume {texts.argument(base)}",
         )
     output.show(
         {"queue": name, "paused": False, "changed": changed},

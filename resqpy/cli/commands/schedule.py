@@ -138,8 +138,17 @@ def history(name: str, *, limit: int) -> None:
     )  # fmt: skip
 
 
+_YEARS = range(5, 9987)
+
+
 def _moment(value: datetime | int) -> datetime:
-    return datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int) else value
+    """A time around which a day still has a date in each zone."""
+    found = datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int) else value
+    if found.year not in _YEARS:
+        raise click.UsageError(
+            f"{found.isoformat()}: use a year from {_YEARS.start} to {_YEARS.stop - 1}"
+        )
+    return found
 
 
 @schedule.command()
@@ -281,18 +290,23 @@ def _written(
         words += f"; next {texts.local(texts.ms_of(soon))}"
     output.show(shown, lambda: output.say(words))
     if not dry_run and what != "as it was":
-        output.note(f"to undo this: {_undo(done)}")
-        output.note_place([_undo(done)])
+        output.note(_undo(done))
+        output.note_place([] if done.lost else [_undo(done)])
     if idle:
         output.warn(f"nobody fires schedules now: {idle}")
     return Exit.OK
 
 
 def _undo(done: ScheduleChange) -> str:
+    if done.lost:
+        return (
+            f"resqpy can't undo this, since it would not write such an entry; it was: {done.lost}"
+        )
     if done.before is None:
-        return f"resqpy schedule remove {quote(done.name)}"
+        return f"to undo this: resqpy schedule remove {texts.argument(done.name)}"
     entry = encode_text({done.name: done.before}).decode()
-    return f"printf %s {quote(entry)} | resqpy schedule import -"
+    paused = f"&& resqpy schedule pause {texts.argument(done.name)}" if done.paused else ""
+    return f"to undo this: printf %s {quote(entry)} | resqpy schedule import - {paused}".rstrip()
 
 
 @schedule.command("import")

@@ -45,9 +45,9 @@ class RubyScheduleVerbs:
         seen = await ruby_store.look(self._store)
         return {name: codec.decode_lenient(raw) for name, raw in seen.entries.items()}
 
-    async def entries(self) -> dict[str, bytes]:
-        """All of them, in the exact text of each."""
-        return (await ruby_store.look(self._store)).entries
+    async def seen(self) -> SeenRuby:
+        """All of them, in the exact text of each; and which are paused."""
+        return await ruby_store.look(self._store)
 
     async def replace(self, name: str, old: bytes, new: bytes) -> bool:
         """Write or remove a schedule if it is still what it was; False: somebody has changed it.

@@ -15,6 +15,7 @@ from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.cron.fields import expand_macro, parse_fields
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.json_rules import read_strict
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs, ScheduleView
 from resqpy.engine.options import LeaderOptions
@@ -36,11 +37,15 @@ class ScheduleChange(NamedTuple):
 
     Attributes:
         before, after: its entry in `persistent_schedules`; None: there is none.
+        paused: whether it was paused before; removed and added again it is not.
+        lost: the text before, if no entry like it can be written again: it was no JSON, or would crash Ruby.
     """
 
     name: str
     before: Entry | None
     after: Entry | None
+    paused: bool = False
+    lost: str = ""
 
 
 class SchedulesApi:
@@ -97,9 +102,9 @@ class SchedulesApi:
         """
         if await self.entry(name) is not None:
             raise UsageError(f"there is a schedule {name!r} already: change or remove it")
-        if name in self._registry.tasks and self._registry.tasks[name].periodic:
+        if self._is_periodic(name):
             raise UsageError(f"{name!r} is a periodic task of this project: choose another name")
-        entry = {**_times(cron, every, timezone or self._zone, timezone)}
+        entry = {**_times(cron, every, self._zone, timezone)}
         if not entry:
             raise UsageError(f"schedule {name!r}: give cron or every")
         entry |= await self._job(name if task is None else task, inputs, queue, foreign=foreign)
@@ -126,8 +131,9 @@ class SchedulesApi:
             UnknownTask: there is no such schedule, with the nearest name.
             UsageError: what is wrong; or somebody else has just changed it. Nothing was written.
         """
-        raw, before = await self._known(name)
-        times = _times(cron, every, timezone or self._zone, timezone)
+        raw, _ = await self._known(name)
+        before = _read(name, raw)
+        times = _times(cron, every, self._zone, timezone)
         entry = {k: v for k, v in before.items() if not (times and k in ("cron", "every"))} | times
         if task is not None or inputs is not None:
             kept = _inputs_of(entry.get("args")) if inputs is None else inputs
@@ -146,9 +152,10 @@ class SchedulesApi:
             UsageError: somebody else has just changed it.
         """
         raw, before = await self._known(name)
+        paused = name in (await self._verbs.seen()).paused
         if not dry_run and not await self._verbs.replace(name, raw, b""):
             raise _changed(name)
-        return ScheduleChange(name, before, None)
+        return ScheduleChange(name, before, None, paused, _lost(name, raw))
 
     async def timetable(self) -> Timetable:
         """Everything that runs by itself: when it ran last, and when it runs next."""
@@ -176,9 +183,12 @@ class SchedulesApi:
 
     # -- checks --
 
+    def _is_periodic(self, name: str) -> bool:
+        return name in self._registry.tasks and self._registry.tasks[name].periodic
+
     async def _entry(self, name: str) -> tuple[bytes, Entry | None]:
         """Its text and its entry, which is empty if it can't be read; None: there is none."""
-        raw = (await self._verbs.entries()).get(name)
+        raw = (await self._verbs.seen()).entries.get(name)
         found = None if raw is None else codec.decode_lenient(raw)
         return raw or b"", found if isinstance(found, dict) or raw is None else {}
 
@@ -186,10 +196,10 @@ class SchedulesApi:
         raw, entry = await self._entry(name)
         if entry is not None:
             return raw, entry
-        names = await self._verbs.entries()
-        if name in {*self._registry.tasks, *(await periodic.look(self._store)).tasks}:
+        names = (await self._verbs.seen()).entries
+        if self._is_periodic(name) or name in (await periodic.look(self._store)).tasks:
             raise UsageError(
-                f"{name!r} is a task, which says in its code when it runs: change it there"
+                f"{name!r} is a periodic task, which says in its code when it runs: change it there"
             )
         known = ", ".join(sorted(names)) or "none"
         raise UnknownTask(
@@ -226,7 +236,29 @@ class SchedulesApi:
         if not dry_run and not await self._verbs.replace(name, old, new):
             raise _changed(name)
         after: Entry = codec.decode_lenient(new)
-        return ScheduleChange(name, before if isinstance(before, dict) else None, after)
+        lost = _lost(name, old) if old else ""
+        return ScheduleChange(name, before if isinstance(before, dict) else None, after, lost=lost)
+
+
+def _read(name: str, raw: bytes) -> Entry:
+    """An entry to change: what could be read only in part would be damaged."""
+    try:
+        found = read_strict(raw)
+    except ValueError as error:
+        raise UsageError(
+            f"the entry of schedule {name!r} can't be read: {error}; remove it and add it again"
+        ) from error
+    if not isinstance(found, dict):
+        raise UsageError(f"the entry of schedule {name!r} is no object; remove it and add it again")
+    return found
+
+
+def _lost(name: str, raw: bytes) -> str:
+    try:
+        ruby.encode(name, _read(name, raw))
+    except UsageError:
+        return raw.decode("utf-8", "backslashreplace")
+    return ""
 
 
 def _changed(name: str) -> UsageError:
@@ -242,9 +274,10 @@ def _times(
     if given_zone is not None and cron is None:
         raise UsageError(f"timezone {given_zone!r}: it belongs to a cron; give that, too")
     if cron is not None:
+        zone = zone if given_zone is None else given_zone
         text = CronSchedule.parse(cron, zone).expression
         named = parse_fields(text).zone
-        if named and given_zone:
+        if named and given_zone is not None:
             raise UsageError(
                 f"cron {cron!r} names a zone, and timezone is {given_zone!r}: give one"
             )
