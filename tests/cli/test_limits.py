@@ -187,6 +187,7 @@ def test_rates_are_shown_set_and_shut(resqpy: Call, parked: Redis) -> None:
     assert shut.json["until"] > "2026"
     assert [each["blocks"] for each in why if "SendMail:to=x" in each["words"]] == [True]
     assert resqpy("limits", "shut", "SendMial", "1h").code == Exit.NOT_FOUND
+    assert "SendMail:to=x (shut for another 59 m" in resqpy("limits").out
     opened = resqpy("limits", "open", "SendMail:to=x", "--json")
     assert opened.json == {"key": "SendMail:to=x", "until": None}
     assert not parked.hexists("resque:resqpy:limits", "{shut}SendMail:to=x")

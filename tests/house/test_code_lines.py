@@ -16,12 +16,12 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4290, 29),
-    "cli": (6141, 51),
+    "cli": (6145, 51),
     "contrib": (903, 15),
-    "diagnosis": (2935, 15),
+    "diagnosis": (2944, 15),
     "embedded": (490, 6),
     "engine": (7036, 48),
-    "framework": (8795, 54),
+    "framework": (8797, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

@@ -64,6 +64,9 @@ def list_() -> None:
         since_ms = None if limit is None else limit.since_ms
         since = "" if since_ms is None else texts.distance(since_ms, now_ms)
         of = view.name if limit is not None else f"queue {view.name}"
+        left_ms = 0 if limit is None else (limit.shut_ms or 0) - now_ms
+        if left_ms > 0:
+            of += f" (shut for another {texts.duration(left_ms)})"
         foreign = f" ({view.foreign_words})" if view.foreign else ""
         return [of, most_text(view.most), f"{len(view.running)}{foreign}", view.waiting, since]
 
