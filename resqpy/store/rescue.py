@@ -13,6 +13,7 @@ from resqpy.store.queues import decode_name
 from resqpy.store.sweep import glob_literal
 
 _TOO_LONG = 10  # digits of a count
+_PAGE = 1000  # keys of one command
 _UNREADABLE = "the worker died, and its record can't be read"
 _GONE = "the worker died, and the bytes of its job, which were kept outside its record, are gone"
 
@@ -92,6 +93,15 @@ async def remains(store: Store, worker_ids: Sequence[str]) -> list[Remains]:
         await _read(store, worker_id, record, mark or b"")
         for worker_id, record, mark in zip(worker_ids, records, marks, strict=True)
     ]
+
+
+async def keep_something(store: Store, worker_ids: Sequence[str]) -> bool:
+    """Whether any of these workers still has JobLocks, or bytes of a job beside its record."""
+    keys = [name(each) for each in worker_ids for name in (store.keys.job_locks, store.keys.held)]
+    for at in range(0, len(keys), _PAGE):
+        if await store.call("EXISTS", *keys[at : at + _PAGE]):
+            return True
+    return False
 
 
 async def lives(store: Store) -> dict[str, bytes]:

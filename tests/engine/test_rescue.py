@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from resqpy.base import codec, job_records
 from resqpy.base.model import WorkerId
 from resqpy.engine.scheduler.rescue import RescueChore
-from resqpy.engine.worker.identity import incarnation_of
+from resqpy.engine.worker.identity import ids_of, incarnation_of, life
 from resqpy.store import rescue, workers
 from resqpy.store.connection.client import Store
 from resqpy.store.exchange import ClaimedJob, Exchange, SlotRef
@@ -247,6 +247,35 @@ async def test_the_locks_of_the_dead_are_freed(redis_url: str, redis: Redis) -> 
         await redis.mset({"resque:workerslock:a": "1", "resque:workerslock:b": "3"})
         await scene.look()
         assert await redis.keys("resque:workerslock*") == [b"resque:workerslock:b"]
+
+
+@pytest.mark.parametrize("kept", ["job_locks", "held"])
+async def test_what_a_pruned_worker_of_a_dead_process_has_is_freed(
+    redis_url: str, redis: Redis, kept: str
+) -> None:
+    """Ruby has removed one of its workers, with its record, just before the process died: nobody would look for
+    what is kept by its id alone, a JobLock or bytes beside the record.
+    """
+    async with Scene(redis_url) as scene:
+        lived = life(3, "mail")
+        ids = [WorkerId.parse(each) for each in ids_of(INCARNATION, lived)]
+        await die_with(scene.store, JOB, ids=ids[:2])
+        await redis.hset("resque:resqpy:lives", INCARNATION, lived)
+        for each in map(str, (ids[0], ids[2])):
+            await redis.srem("resque:workers", each)
+            await redis.hdel("resque:workers:heartbeat", each)
+            await redis.delete(f"resque:worker:{each}", f"resque:worker:{each}:started")
+            name = f"resque:resqpy:{kept}:{each}"
+            if kept == "job_locks":
+                await redis.hset(name, "resque:workerslock:a", "1")
+                await redis.set("resque:workerslock:a", "1")
+            else:
+                await redis.set(name, JOB)
+            assert await redis.exists(name)
+        await scene.look()
+        assert await redis.keys("resque:workerslock*") == []
+        assert await redis.keys(f"resque:resqpy:{kept}:*") == []
+        assert await redis.zcard("resque:resqpy:processes") == 0
 
 
 async def test_workers_without_a_process_are_given_time(redis_url: str, redis: Redis) -> None:

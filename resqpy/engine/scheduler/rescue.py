@@ -218,6 +218,9 @@ class RescueChore:
             return
         known = set(ids)
         others = [each for each in ids_of(incarnation, life) if each not in known]
+        # Ruby may have removed one with its record while its job ran, so that only this is left
+        if others and await rescue.keep_something(self._store, others):
+            known.update(others)
         remains = [
             left
             for left in await rescue.remains(self._store, [*ids, *others])

@@ -37,8 +37,8 @@ def worker_id(number: int, incarnation: str, queues: str, host: str | None = Non
 # Formerly ids were `HOST+N-incarnation:PID:queues`. Processes with both forms work side by side
 # (docs/reference/wire.md).
 _SIGN = "+resqpy"
-_OURS = re.compile(r"^([^:]*)\+resqpy:([0-9]{1,18})-([0-9]{1,18})-([a-z0-9]{8}):.+$", re.DOTALL)
-_EARLIER = re.compile(r"^([^:]*)\+([0-9]{1,18})-([a-z0-9]{8}):([0-9]{1,18}):.+$", re.DOTALL)
+_OURS = re.compile(r"^([^:]*)\+resqpy:(\d+)-(\d+)-([a-z0-9]{8}):.+$", re.DOTALL)
+_EARLIER = re.compile(r"^([^:]*)\+(\d+)-([a-z0-9]{8}):(\d+):.+$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +136,4 @@ def reads_our_ids(token: str) -> bool:
     return _READS_OURS.search(token) is not None
 
 
-_READS_OURS = re.compile(rf"\+scheduler-[a-z0-9]{{8}}:\d+:{_FORM}/[0-9]{{1,18}}$")
+_READS_OURS = re.compile(rf"\+scheduler-[a-z0-9]{{8}}:\d+:{_FORM}/\d+$")
