@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 SAMPLES = ("sendWelcomeEmail", "count_words", "send_reminder", "fetch_weather", "sayHello")
 
 
@@ -75,7 +77,7 @@ def test_stay_keeps_it_up_until_it_is_told_to_stop(
 
 def _read_until(process: subprocess.Popen[str], words: str) -> str:
     assert process.stdout is not None
-    told, deadline = "", time.monotonic() + 25
+    told, deadline = "", time.monotonic() + PATIENCE_S
     for line in process.stdout:
         told += line
         if words in line or time.monotonic() > deadline:

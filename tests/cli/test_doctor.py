@@ -19,6 +19,7 @@ from resqpy.base.queue_age import QueueAge
 from resqpy.cli.output.printing import Exit
 from resqpy.embedded import PrivateServer
 from tests.cli.conftest import Call, Program
+from tests.support.waiting import wait_until
 
 JOB = b'{"class":"mail","queue":"q","args":[]}'
 
@@ -374,10 +375,7 @@ def test_an_installation_in_which_all_is_well(
 ) -> None:
     """Nothing grave is found where a worker and a scheduler live; exit code 0."""
     worker = program("worker", "--scheduler")
-    deadline = time.monotonic() + 15
-    while not (client.get("resque:resqpy:leader") and client.scard("resque:workers")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: client.get("resque:resqpy:leader") and client.scard("resque:workers"))
 
     said = resqpy("doctor")
     worker.terminate()

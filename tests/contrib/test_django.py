@@ -310,7 +310,7 @@ def _counted(site: Site) -> Any:
     return site.script(
         """
         import time
-        result, until_s = counts.enqueue(), time.monotonic() + 30
+        result, until_s = counts.enqueue(), time.monotonic() + 100
         while not result.is_finished and time.monotonic() < until_s:
             time.sleep(0.05)
             result.refresh()

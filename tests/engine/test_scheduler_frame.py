@@ -124,7 +124,7 @@ async def test_stopping_gives_the_leadership_to_the_next_at_once(
 ) -> None:
     """A leader that stops in order leaves no lock behind."""
     events: list[str] = []
-    first = await start(chores=[])
+    first = await start(chores=[], lease_s=1000)
     for event in ("leader", "follower", "end"):
         first.on(event, lambda event=event: events.append(event))
     await wait_for(lambda: first.leader)
@@ -134,7 +134,7 @@ async def test_stopping_gives_the_leadership_to_the_next_at_once(
 
     await first.stop()
 
-    await wait_for(lambda: second.leader, timeout=5)  # the lease would last for ten
+    await wait_for(lambda: second.leader)  # the lease would last for long
     assert events == ["leader", "end"]
     await second.stop()
     assert await redis.keys("*leader*lock") + await redis.keys("*master*lock") == []

@@ -15,7 +15,7 @@ import pytest
 
 from resqpy.engine.worker import threads as engine_threads
 from resqpy.engine.worker.threads import Interrupted, ThreadRunner
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, wait_until
 
 name: contextvars.ContextVar[str] = contextvars.ContextVar("name")
 
@@ -84,9 +84,7 @@ def ended(threads: ThreadRunner) -> Sized:
 
 def wait_until_closed(threads: ThreadRunner, count: int) -> None:
     """Keep the loop busy until this many calls have ended in their threads."""
-    deadline = time.monotonic() + 20
-    while len(ended(threads)) < count and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait_until(lambda: len(ended(threads)) >= count)
 
 
 async def test_those_that_end_while_the_loop_is_busy_wake_it_once(

@@ -16,7 +16,6 @@ from resqpy.contrib.activejob import ActiveJob, GlobalID, Range, Symbol
 from resqpy.framework.process.process import Process
 from resqpy.testing import drain
 from tests.framework.conftest import MakeProject
-from tests.support.inspecting import failed_entry
 from tests.support.recordings import replay
 
 TASKS = """
@@ -50,12 +49,7 @@ def flaky(number: int, /):
 
 @task(name="LockedJob", queue="reports", plugins=["QueueLock"])
 def locked(number: int, /):
-    "Waits once at a time for each number."
-    return number
-
-@task(name="SoloJob", queue="reports", plugins=["JobLock"])
-def solo(number: int, /):
-    "Runs once at a time for each number."
+    "Once at a time for each number."
     return number
 """
 
@@ -164,52 +158,13 @@ async def test_retries_are_counted_in_the_job(project: Any, redis: Redis) -> Non
     assert [each async for each in redis.scan_iter("resque:resque-retry:*")] == []
 
 
-async def test_what_failed_in_rails_is_listed_retried_and_removed(
-    project: Any, redis: Redis
-) -> None:
-    """By its own class and arguments; retried it has its bytes."""
-    jobs = [json.dumps(_job("ReportJob", n, note="hi")).encode() for n in range(2)]
-    await redis.rpush("resque:failed", *map(failed_entry, jobs))
-    async with Process(project):
-        one, other = await api.tasks.failed()
-        assert [(each.class_name, each.args) for each in (one, other)] == [
-            ("ReportJob", [0, {"note": "hi"}]),
-            ("ReportJob", [1, {"note": "hi"}]),
-        ]
-        assert await api.tasks.retry_and_remove_failed(one, "reports")
-        assert await api.tasks.remove_failed(other) == 1
-        assert await redis.lrange("resque:queue:reports", 0, -1) == jobs[:1]
-        assert await api.tasks.failed() == []
-        done = await drain("reports")
-    assert [each.result for each in done.jobs] == [[(0,), "hi", []]]
-
-
-async def test_rails_jobs_obey_our_locks(project: Any, redis: Redis) -> None:
-    """One that begins lets the next be enqueued; one that runs already is waited for."""
-    async with Process(project):
-        assert await api.tasks.enqueue("LockedJob", {"number": 5})
-        assert not await api.tasks.enqueue("LockedJob", {"number": 5})
-        assert await api.tasks.del_by_function("reports", "LockedJob") == 1
-        await _push(redis, _job("LockedJob", 5))
-        assert [each.end for each in (await drain("reports")).jobs] == ["success"]
-        assert await api.tasks.enqueue("LockedJob", {"number": 5})
-        assert await api.tasks.del_by_function("reports", "LockedJob") == 1
-
-        await redis.set("resque:workerslock:SoloJob:reports:[1]", "9999999999")
-        waiting = _job("SoloJob", 1)
-        await _push(redis, waiting, _job("SoloJob", 2))
-        done = await drain("reports")
-        [(_, waits)] = [each async for each in api.resque.inspector.each_delayed()]
-    assert [(each.end, each.result) for each in done.jobs][1:] == [("success", 2)]
-    assert json.loads(waits.raw)["args"] == waiting["args"]
-
-
 async def test_locks_and_removal_go_by_its_class_and_arguments(project: Any, redis: Redis) -> None:
     """Not by the wrapper, in which each job differs."""
     await _push(redis, _job("LockedJob", 1), _job("LockedJob", 1), _job("LockedJob", 2))
     async with Process(project):
+        assert await api.tasks.enqueue("LockedJob", {"number": 5})
         assert await api.tasks.delete("reports", "LockedJob", {"number": 1}) == 2
-        assert await api.tasks.del_by_function("reports", "LockedJob") == 1
+        assert await api.tasks.del_by_function("reports", "LockedJob") == 2
 
 
 async def test_a_job_for_rails(project: Any, redis: Redis) -> None:

@@ -18,6 +18,7 @@ import pytest
 from redis import Redis
 
 from tests.framework.conftest import Files
+from tests.support.waiting import wait_until
 
 TASKS = """
 import asyncio
@@ -117,7 +118,7 @@ class Server:
 
     def wait_until_started(self) -> None:
         """It takes requests."""
-        until(lambda: "Uvicorn running on" in self.said or self.popen.poll() is not None)
+        wait_until(lambda: "Uvicorn running on" in self.said or self.popen.poll() is not None)
         assert self.popen.poll() is None, self.said
 
     def post(self, path: str) -> Any:
@@ -160,14 +161,6 @@ def plain(redis_url: str) -> Iterator[Any]:
         yield client
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something outside."""
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_request_enqueues_and_the_same_process_works(start: Any, plain: Any) -> None:
     """The server's own process runs the job, and it ends at once when nothing runs."""
     server = start(STARLETTE)
@@ -175,7 +168,7 @@ def test_a_request_enqueues_and_the_same_process_works(start: Any, plain: Any) -
 
     pid = server.post("/notes?count=1&ms=0")["pid"]
 
-    until(lambda: plain.llen("test:done"))
+    wait_until(lambda: plain.llen("test:done"))
     assert plain.lrange("test:done", 0, -1) == [f"{pid}:0"]
     assert server.stop() < 5
     assert plain.smembers("resque:workers") == set()
@@ -186,7 +179,7 @@ def test_a_stop_in_the_middle_loses_no_job(start: Any, plain: Any) -> None:
     server = start(STARLETTE)
     server.wait_until_started()
     server.post("/notes?count=60&ms=150")
-    until(lambda: plain.llen("test:done") >= 3)
+    wait_until(lambda: plain.llen("test:done") >= 3)
 
     took_s = server.stop()
 

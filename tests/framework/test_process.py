@@ -25,7 +25,7 @@ from resqpy.framework.process.process import Process
 from resqpy.framework.process.signals import SAME_WITHIN_S
 from resqpy.framework.project.problems import ProjectErrors
 from tests.framework.conftest import Files, MakeProject, until
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, wait_until
 
 TASKS = """
 import asyncio
@@ -256,12 +256,10 @@ class Running:
 
     def wait_for_line(self, words: str) -> str:
         """The first line with these words."""
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            if found := [line for line in self.lines() if words in line]:
-                return found[0]
-            time.sleep(0.01)
-        raise AssertionError(f"no {words!r} in:\n" + "\n".join(self.lines()))
+        found = wait_until(
+            lambda: [line for line in self.lines() if words in line], f"no {words!r}"
+        )
+        return found[0]
 
     def signal(self, *which: signal.Signals) -> None:
         """Send signals."""

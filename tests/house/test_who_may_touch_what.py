@@ -127,6 +127,19 @@ def touched(path: Path) -> set[str]:
     return set(_touched(path))
 
 
+def test_no_test_has_little_patience() -> None:
+    """A machine may be busy: who waits for a condition does it by tests/support/waiting.py, or as long."""
+    root = Path(__file__).parents[1]
+    short = re.compile(r"monotonic\(\) \+ (\d\d?)\b(?!\.)")
+    found = [
+        f"{path.relative_to(root)}: {each.group()}"
+        for path in root.rglob("*.py")
+        for each in short.finditer(path.read_text())
+        if "support" not in path.parts and int(each.group(1)) > 1
+    ]
+    assert found == []
+
+
 def test_no_two_classes_have_one_name() -> None:
     """Who searches for one finds it, and no other."""
     found: dict[str, list[str]] = {}

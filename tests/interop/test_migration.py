@@ -1,9 +1,8 @@
-"""A class moves from node-resque or php-resque to us and back, with real workers on the other side."""
+"""A class moves from node-resque to us and back, with its real workers on the other side."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -16,7 +15,6 @@ from resqpy.engine.definition import define
 from resqpy.store.migrations import ALL, migrate, migrations
 from tests.engine.test_migrations_kill import RULE, idle, kill, runs, start, within
 from tests.support.foreign import NodeDriver, StartNode
-from tests.support.foreign_php import PhpProgram
 from tests.support.scheduling import StartScheduler
 from tests.support.waiting import wait_for
 from tests.support.working import working
@@ -174,46 +172,6 @@ async def test_a_retry_stays_where_it_was(
     assert (theirs | {*attempts}, theirs & {*attempts}) == ({*range(40)}, set())
     assert rule.count("ended") == rule.count("failed") == rule.count("ours") == 3 * len(attempts)
     assert rule.count("theirs") == len(theirs)  # Node's retries come back to its own queue
-
-
-@pytest.mark.parametrize("name", ["Echoed", "App\\Jobs\\Echoed"])
-async def test_php_there_and_back(php: PhpProgram, redis_url: str, redis: Any, name: str) -> None:
-    """None, half and all of what PHP enqueues run here, the others in its own worker; then it falls back."""
-    ran, broken = list[int](), list[bool]()
-
-    async def job(inputs: dict[str, Any]) -> None:
-        if broken:
-            raise ValueError
-        ran.append(inputs["n"])
-
-    async def theirs() -> list[int]:
-        """All that PHP has run."""
-        await php.call("work", ["mail.php"])
-        return [json.loads(e)["args"]["n"] for e in await redis.lrange("interop:ran", 0, -1)]
-
-    rule, count = replace(RULE, language="php"), 12  # it forks for each job
-    async with Resque(redis_url) as resque, working(redis_url, {name: job}, "mail", slots=3):
-        for phase, share in enumerate((0, 5000, ALL)):
-            ran.clear()
-            await redis.delete("interop:ran")
-            await migrate(resque.store, name, replace(rule, share=share))
-            numbers = range(phase * count, (phase + 1) * count)
-            await php.call("enqueue_all", "mail", name, [{"n": n} for n in numbers])
-            await wait_for(lambda: idle(redis), 60)
-            others, found = await theirs(), (await migrations(resque.store))[name]
-            assert sorted([*ran, *others]) == [*numbers]
-            assert (bool(ran), bool(others)) == (share > 0, share < ALL)
-            assert (found.count("theirs"), found.count("ended")) == (len(others), len(ran))
-
-        broken.append(True)
-        await migrate(resque.store, name, replace(rule, share=ALL))
-        await php.call("enqueue_all", "mail", name, [{"n": n} for n in range(count)])
-        await wait_for(lambda: idle(redis), 60)
-        await redis.delete("interop:ran")
-        others, found = await theirs(), (await migrations(resque.store))[name]
-        failed = {entry.args[0]["n"] for entry in await resque.failed(0, -1)}
-        assert (found.share, found.back) == (0, "errors")
-        assert sorted([*others, *failed]) == [*range(count)]
 
 
 async def _failed(redis: Any, count: int) -> bool:

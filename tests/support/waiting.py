@@ -32,8 +32,9 @@ async def wait_for(
     """Return the condition's first truthy value; it may be sync or async.
 
     Raises:
-        AssertionError: it stayed falsy for `timeout` seconds.
+        AssertionError: it stayed falsy for `timeout` seconds; never less than `PATIENCE_S`.
     """
+    timeout = max(timeout, PATIENCE_S)
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -44,3 +45,12 @@ async def wait_for(
             what = message or getattr(condition, "__qualname__", repr(condition))
             raise AssertionError(f"not within {timeout:g} s: {what} (last value: {result!r})")
         await asyncio.sleep(POLL_S)
+
+
+def wait_until(condition: Callable[[], T], message: str = "", timeout: float = PATIENCE_S) -> T:
+    """The same for code without an event loop, or that keeps it busy."""
+    deadline = time.monotonic() + max(timeout, PATIENCE_S)
+    while not (value := condition()):
+        assert time.monotonic() < deadline, message or f"not in time; last value: {value!r}"
+        time.sleep(POLL_S)
+    return value

@@ -19,6 +19,7 @@ from resqpy.base.errors import EmbeddedRedisError
 from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, find_binary, process, shared
 from resqpy.embedded.keeper import _Keeper
 from resqpy.embedded.process import major_version, state
+from tests.support.waiting import wait_until
 
 USER = """
 import sys
@@ -57,7 +58,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
     """A project's folder; whatever serves it is gone after the test."""
     yield tmp_path
     data = tmp_path / ".resqpy" / "redis"
-    until(lambda: not data.exists() or not shared._has_keeper(data), "the keeper ends")
+    wait_until(lambda: not data.exists() or not shared._has_keeper(data), "the keeper ends")
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_the_last_user_stops_it(start_user: Callable[[], User], project: Path) -
         second.end()
         assert server.pid == pid
 
-    until(lambda: not alive(pid) and not socket_path.exists(), "the server ends")
+    wait_until(lambda: not alive(pid) and not socket_path.exists(), "the server ends")
 
 
 def test_it_stops_when_its_last_user_is_killed(start_user: Callable[[], User]) -> None:
@@ -122,7 +123,7 @@ def test_it_stops_when_its_last_user_is_killed(start_user: Callable[[], User]) -
 
     user.kill()
 
-    until(lambda: not alive(pid), "the server ends")
+    wait_until(lambda: not alive(pid), "the server ends")
 
 
 def test_data_survive(project: Path) -> None:
@@ -143,7 +144,7 @@ def test_what_a_power_cut_leaves_does_not_matter(project: Path) -> None:
     """A stale socket file is replaced."""
     with acquire(project) as server:
         socket_path = server.socket_path
-    until(lambda: not socket_path.exists(), "the server ends")
+    wait_until(lambda: not socket_path.exists(), "the server ends")
     socket_path.write_text("no socket")
 
     with acquire(project) as server:
@@ -156,7 +157,7 @@ def test_a_killed_server_is_started_again(project: Path) -> None:
         pid = server.pid
         os.kill(pid, signal.SIGKILL)
 
-        until(lambda: state(server.socket_path) == "ready", "a new server answers")
+        wait_until(lambda: state(server.socket_path) == "ready", "a new server answers")
         assert server.pid != pid
 
 
@@ -176,10 +177,12 @@ def test_a_server_that_can_not_be_started_again_is_tried_again(
             first = keeper._server.pid
             wrapper.rename(away)
             os.kill(first, signal.SIGKILL)
-            until(lambda: keeper._server is not None and keeper._server.poll() is not None, "ended")
+            wait_until(
+                lambda: keeper._server is not None and keeper._server.poll() is not None, "ended"
+            )
             time.sleep(0.2)  # some tries
             away.rename(wrapper)
-            until(lambda: state(path) == "ready", "a new server answers")
+            wait_until(lambda: state(path) == "ready", "a new server answers")
             assert keeper._server.pid != first
         finally:
             keeper.stop()
@@ -191,7 +194,7 @@ def test_a_killed_keeper_is_replaced(project: Path) -> None:
         orphan = server.pid
         os.kill(parent(orphan), signal.SIGKILL)
         data = project / ".resqpy" / "redis"
-        until(lambda: not shared._has_keeper(data), "the keeper is gone")
+        wait_until(lambda: not shared._has_keeper(data), "the keeper is gone")
 
         with acquire(project) as second:
             assert second.pid != orphan
@@ -204,7 +207,7 @@ def test_a_keeper_told_to_end_stops_the_server(project: Path) -> None:
         pid = server.pid
         os.kill(parent(pid), signal.SIGTERM)
 
-        until(lambda: not alive(pid), "the server ends")
+        wait_until(lambda: not alive(pid), "the server ends")
 
 
 def test_a_forked_child_is_no_user(project: Path) -> None:
@@ -219,7 +222,7 @@ def test_a_forked_child_is_no_user(project: Path) -> None:
             os._exit(0)
         os.close(reader)
 
-    until(lambda: not alive(pid), "the server ends although the child lives")
+    wait_until(lambda: not alive(pid), "the server ends although the child lives")
     os.close(writer)
     os.waitpid(child, 0)
 
@@ -280,8 +283,8 @@ def test_data_outlive_a_change_of_the_server(
             assert redis.get("k") == wanted
             redis.set("k", "kept")
             redis.bgrewriteaof()
-            until(lambda: not _rewriting(redis), "the file is written anew")
-        until(lambda: not shared._has_keeper(data), "the keeper ends")
+            wait_until(lambda: not _rewriting(redis), "the file is written anew")
+        wait_until(lambda: not shared._has_keeper(data), "the keeper ends")
 
 
 def _rewriting(redis: Redis) -> bool:
@@ -418,20 +421,12 @@ def test_a_private_server_dies_with_its_process() -> None:
         pid, directory = process.stdout.readline().split()
         process.kill()
 
-    until(lambda: not alive(int(pid)) and not Path(directory).exists(), "all is gone")
+    wait_until(lambda: not alive(int(pid)) and not Path(directory).exists(), "all is gone")
 
 
 def client(server: EmbeddedServer) -> Redis:
     """A client that closes with its `with`."""
     return Redis.from_url(server.url, decode_responses=True)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition of the world outside."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 10 s: {what}"
-        time.sleep(0.005)
 
 
 def alive(pid: int) -> bool:

@@ -33,8 +33,6 @@ class Echoed
     }
 }
 
-class_alias('Echoed', 'App\\Jobs\\Echoed');
-
 class Failing
 {
     public function perform()
@@ -64,11 +62,6 @@ $operations = array(
     },
     'enqueue' => function ($queue, $class, $args = null, $monitor = false) {
         return Resque::enqueue($queue, $class, $args, $monitor);
-    },
-    'enqueue_all' => function ($queue, $class, $all) {
-        foreach ($all as $args) {
-            Resque::enqueue($queue, $class, $args);
-        }
     },
     'enqueue_at' => function ($at, $queue, $class, $args = array()) {
         return ResqueScheduler::enqueueAt($at, $queue, $class, $args);
