@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resqpy import Queue, RedisOptions, Resque, ScalingOptions, WorkerOptions
+from resqpy import Limit, Queue, RedisOptions, Resque, ScalingOptions, WorkerOptions
 from resqpy.embedded import PrivateServer
 from resqpy.engine.worker.heartbeat import Vitals, beat
 from resqpy.engine.worker.multi_worker import MultiWorker
@@ -33,6 +33,18 @@ async def push(redis: Any, queue: str) -> None:
         pipe.sadd("resque:queues", queue)
         pipe.rpush(f"resque:queue:{queue}", b'{"class":"no_op","args":[]}')
         await pipe.execute()
+
+
+async def commands(redis: Any) -> int:
+    """How many commands Redis has served."""
+    return int((await redis.info("stats"))["total_commands_processed"])
+
+
+async def silent(redis: Any) -> bool:
+    """Whether nobody sends anything for a second."""
+    before = await commands(redis)
+    await asyncio.sleep(1.0)
+    return await commands(redis) - before == 1  # the INFO itself
 
 
 async def starts_at_once(work: Working, redis: Any, queue: str) -> None:
@@ -118,13 +130,7 @@ async def test_a_paused_queue_keeps_nobody_busy(redis_url: str, redis: Any) -> N
     await push(redis, "q")
     async with working(redis_url, {"no_op": no_op}, "*", timeout_s=0.05, heartbeat_s=60) as work:
         await work.until_quiet()
-
-        async def silent() -> bool:
-            before = await commands(redis)
-            await asyncio.sleep(1.0)
-            return await commands(redis) - before == 1  # the INFO itself
-
-        await wait_for(silent)
+        await wait_for(lambda: silent(redis))
 
 
 async def test_after_the_tracking_connection_is_killed(redis_url: str, redis: Any) -> None:
@@ -225,24 +231,36 @@ async def test_the_beat_is_what_ruby_writes(redis_url: str, redis: Any) -> None:
 # -- what it costs --
 
 
-async def commands(redis: Any) -> int:
-    """How many commands Redis has served."""
-    return int((await redis.info("stats"))["total_commands_processed"])
-
-
 async def test_an_idle_process_only_beats(redis_url: str, redis: Any) -> None:
     """Beyond its heartbeat an idle worker sends nothing at all."""
     async with working(redis_url, {"no_op": no_op}, "*", timeout_s=0.05, heartbeat_s=60) as work:
         await push(redis, "q")
         await work.until(1)
         await work.until_quiet()
+        await wait_for(
+            lambda: silent(redis)
+        )  # the echo of the job before may take a while on a busy machine
 
-        async def silent() -> bool:
-            before = await commands(redis)
-            await asyncio.sleep(1.0)
-            return await commands(redis) - before == 1  # the INFO itself
 
-        await wait_for(silent)  # the echo of the job before may take a while on a busy machine
+async def test_ten_thousand_parked_jobs_cost_an_idle_process_nothing(
+    redis_url: str, redis: Any
+) -> None:
+    """They wait aside for a limit: it sends no more than where there are none."""
+    jobs = {"no_op": {"perform": no_op, "limit": Limit(0)}}
+    async with working(redis_url, jobs, "*", slots=9, timeout_s=0.05, heartbeat_s=60) as work:
+        await redis.sadd("resque:queues", "q")
+        for first in range(0, 10_000, 1000):
+            some = [b'{"class":"no_op","args":[%d]}' % n for n in range(first, first + 1000)]
+            await redis.rpush("resque:queue:q", *some)
+
+        async def all_parked() -> bool:
+            return not await redis.exists("resque:queue:q")
+
+        await wait_for(all_parked)
+        await work.until_quiet()
+        await wait_for(lambda: silent(redis))
+        [parked] = await redis.keys("resque:resqpy:limits:jobs:*")
+        assert await redis.llen(parked) == 10_000
 
 
 async def test_a_beat_is_one_round_trip(redis_url: str, redis: Any) -> None:
