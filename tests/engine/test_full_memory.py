@@ -122,6 +122,21 @@ async def test_jobs_of_the_dead_come_back(server: PrivateServer) -> None:
         await wait_for(lambda: _is_head(redis, job))
 
 
+async def test_a_worker_is_cleaned(server: PrivateServer) -> None:
+    """By hand, or as the leader does with other languages' dead workers: its job only moves."""
+    server.flush()
+    job = '{"class":"no_op","queue":"q","args":[]}'
+    record = f'{{"queue":"q","run_at":"2026-01-01T00:00:00Z","payload":{job}}}'
+    async with Redis.from_url(server.url) as redis:
+        await redis.set("resque:worker:h:1:q", record)
+        await redis.sadd("resque:workers", "h:1:q")
+    async with full(server) as redis, Resque(server.url) as resque:
+        entry = await resque.force_clean_worker("h:1:q")
+        assert entry is not None
+        assert await redis.lrange("resque:failed", 0, -1) == [entry.raw]
+        assert not await redis.exists("resque:worker:h:1:q", "resque:workers")
+
+
 async def test_failed_jobs_are_removed_and_retried(server: PrivateServer) -> None:
     """Who has to make room may do it, and a job that moves needs none."""
     server.flush()

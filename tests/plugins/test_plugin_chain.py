@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from typing import Any
 
@@ -371,6 +372,27 @@ async def test_what_can_t_be_written_fails_its_own_job(
     await stage.drain()
     assert sorted(name for name, _ in stage.events) == ["failure", "success", "success", "success"]
     assert await stage.redis.keys("*lock*") == []
+
+
+async def test_what_can_t_be_written_on_a_return_fails_the_job(make_stage: MakeStage) -> None:
+    """The stop ends."""
+    entered = asyncio.Event()
+
+    class Returns(Plugin):
+        async def before_perform(self, run: Run) -> bool:
+            run.on_return += (None,)  # type: ignore[arg-type]  # what a user might do
+            return True
+
+    async def perform(_: int) -> None:
+        entered.set()
+        await asyncio.sleep(60)
+
+    stage = make_stage(job={"perform": perform, "plugins": [Returns()]})
+    await stage.queue.enqueue("q", "job", [1])
+    async with stage.working() as worker:
+        await entered.wait()
+        await worker.stop_now()
+    assert await stage.redis.llen("resque:failed") == 1
 
 
 class Loud(Silent):

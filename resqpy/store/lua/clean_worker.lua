@@ -12,6 +12,7 @@ local record, held = KEYS[gone + 3], KEYS[gone + 4]
 local found = redis.pcall('GET', record)
 if (type(found) == 'string' and found or '') ~= ARGV[2] then return 0 end
 if ARGV[3] ~= '' then
+  redis.call('DEL', record .. ':') -- as in spare_memory.lua
   redis.call('RPUSH', KEYS[1], ARGV[3])
   redis.pcall('INCR', KEYS[2]) -- a counter that is not a number must not stop us
   if KEYS[3] ~= held and redis.call('EXISTS', held) == 1 then
