@@ -260,10 +260,12 @@ def test_old_and_retried_failed_jobs_are_removed(resqpy: Call, client: Redis) ->
 
 
 def test_a_watched_retry(resqpy: Call, client: Redis) -> None:
-    """It has a pace of its own, and retries what is chosen."""
-    client.rpush("resque:failed", *(FAILED % (b"Mail", b"no %d" % n) for n in range(3)))
-    done = resqpy("failed", "retry", "--class", "Mail", "--watch", "1ms", "--yes", "--json")
+    """It has a pace of its own, and retries what is chosen; where no worker takes it, only the first."""
+    client.rpush("resque:failed", *(FAILED % (b"Mail", b"no %d" % n) for n in range(4)))
+    some = resqpy("failed", "retry", "--class", "Mail", "--watch", "1ms", "--yes", "--json")
+    done = resqpy("failed", "retry", "--class", "Mail", "--watch", "0", "--yes", "--json")
 
+    assert (some.code, some.json["retried"], "still waits" in some.err) == (Exit.NO, 1, True)
     assert (done.code, done.json["retried"]) == (Exit.OK, 3)
     assert resqpy("failed", "retry", "ab", "--watch", "1s").code == Exit.USAGE
     assert resqpy("failed", "retry", "--all", "--watch", "1s", "--rate", "3").code == Exit.USAGE

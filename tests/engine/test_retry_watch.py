@@ -45,6 +45,18 @@ async def test_all_are_retried_in_growing_steps(resque: Resque, redis: Any) -> N
     assert [each.class_name for each in await resque.failed()] == ["Other"]
 
 
+@pytest.mark.parametrize("to_queue", [None, "other"])
+async def test_it_stops_where_nobody_takes_the_jobs(
+    to_queue: str | None, resque: Resque, redis: Any
+) -> None:
+    """Whether they fail again is unknown, so the others stay."""
+    await fill(redis, 10)
+    done = await retry_watched(resque, 0.001, to_queue=to_queue)
+
+    assert (done.retried, done.back, done.unserved) == (1, None, to_queue or "q")
+    assert await redis.llen("resque:failed") == 9
+
+
 async def test_it_stops_when_the_same_failure_comes_back(
     resque: Resque, redis_url: str, redis: Any
 ) -> None:

@@ -16,11 +16,11 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4290, 29),
-    "cli": (6145, 51),
+    "cli": (6158, 51),
     "contrib": (1084, 16),
     "diagnosis": (2944, 15),
     "embedded": (490, 6),
-    "engine": (7038, 48),
+    "engine": (7051, 48),
     "framework": (8797, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),

@@ -18,6 +18,7 @@ from resqpy.diagnosis.workers import ID_LENGTH, failed_id, failed_json, group_js
 if TYPE_CHECKING:
     from resqpy.base.model import FailedJob
     from resqpy.engine.inspect.inspector import Resque
+    from resqpy.engine.inspect.retry_watch import WatchedRetry
 
 FILTERS = options(
     option("--class", "class_name", multiple=True, metavar="NAME",
@@ -167,7 +168,7 @@ def retry(
 
     The locks and enqueue hooks of their tasks apply; a job that they forbid stays. Exit code 6 if no job
     matches, or fewer were retried than found; with --watch, if one failed again in the same way (task and
-    exception): what was not retried by then stays.
+    exception), or still waits after a step: what was not retried by then stays.
     """
     from resqpy.cli.selection.failed import FailedChoice, Filters, carry_out
     from resqpy.engine.inspect.retry_watch import retry_watched
@@ -182,29 +183,38 @@ def retry(
     async def one(resque: Resque, entry: FailedJob) -> bool:
         return await resque.retry_and_remove_failed(entry, to_queue)
 
-    back: list[FailedJob] = []
+    stopped: list[str] = []
 
     async def many(resque: Resque) -> int:
         if watch_ms is not None:
             done = await retry_watched(
                 resque, watch_ms / 1000, to_queue=to_queue, **choice.filters.keywords
             )
-            back.extend([done.back] if done.back is not None else [])
+            stopped.extend(_stopped(done))
             return done.retried
         wanted = choice.filters.keywords | {"to_queue": to_queue, "rate": rate}
         return await resque.retry_all_failed(**wanted, retried=retried)
 
     why = "stay: gone meanwhile, without a job, or forbidden by a lock or hook of their task"
+    why += ", or left since it was stopped" if watch_ms is not None else ""
     question = "" if ids else "Retry"
     code = carry_out(
         choice, "retried", one, many, dry_run=dry_run, question=question, why_less=why, rate=rate
     )
-    for each in back:
-        what = ": ".join(filter(None, (each.exception, each.error)))
-        output.warn(
-            f"stopped: {each.class_name} failed again ({failed_id(each)[:ID_LENGTH]}): {what}"
-        )
-    return Exit.NO if back else code
+    for each in stopped:
+        output.warn(f"stopped: {each}")
+    return Exit.NO if stopped else code
+
+
+def _stopped(done: WatchedRetry) -> list[str]:
+    """Why it ended early, if it did."""
+    if (back := done.back) is not None:
+        what = ": ".join(filter(None, (back.exception, back.error)))
+        return [f"{back.class_name} failed again ({failed_id(back)[:ID_LENGTH]}): {what}"]
+    if done.unserved:
+        words = f"what was retried still waits in the queue {done.unserved!r}, so it may fail again"
+        return [f"{words}: start a worker, or give --watch more time"]
+    return []
 
 
 @failed.command(cls=Command, destroys=True)

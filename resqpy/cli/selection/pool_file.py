@@ -45,13 +45,15 @@ def read_pool(path: Path, environment: str) -> list[QueueGroup]:
         named = f"; it has sections for {', '.join(sections)}" if sections else ""
         raise UsageError(
             f"the file {str(path)!r} has no groups of queues for the environment {environment!r}{named}"
-            f"{near_match(environment, sections)}"
+            f"{near_match(environment, sections.keys() - {environment})}"
         )
     return [each for each in groups if each.jobs]
 
 
 def _jobs(queues: str, value: object) -> int:
     QueueNames(queues)  # raises for what is none
+    if not any(map(str.strip, queues.split(","))):
+        raise UsageError(f"group {queues!r}: it names no queue")
     if type(value) is not int or not 0 <= value <= 10_000:
         raise UsageError(
             f"group {queues!r}: {value!r} is not how many jobs may run at once, 0 to 10,000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resqpy.base.errors import UsageError
+from resqpy.base.errors import UsageError, told
 from resqpy.base.imports import near_match
 from resqpy.base.json_rules import named_twice, read_strict
 
@@ -66,6 +66,10 @@ def _from_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:  # also a tag of Ruby, such as !ruby/regexp
         raise UsageError(f"the file is no plain YAML: {error}") from error
+    except (
+        Exception
+    ) as error:  # its constructors raise what they like: for 2001-99-99, 5,000 digits, [[[…
+        raise UsageError(f"the file has a value that can't be read: {told(error)}") from error
 
 
 def _refuse_twice(yaml: Any, root: Any) -> None:

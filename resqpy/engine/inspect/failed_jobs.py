@@ -182,6 +182,7 @@ class Retrying:
     def __init__(self, queue: Queue, beside: failures.Beside = failures.NOTHING) -> None:
         self._queue = queue
         self._beside = beside  # what is written in the same steps
+        self.pushed: dict[str, bytes] = {}  # the last job that went into each queue
 
     async def all(
         self, source: str, chosen: Chosen, to_queue: str | None = None, *, strict: bool = False
@@ -193,8 +194,7 @@ class Retrying:
             strict: raise if an entry can't be retried, instead of skipping it.
 
         Returns:
-            For each the result of `failures.settle`, "forbidden" if a hook forbade it, or "impossible" if
-                it names no queue or has no job.
+            For each what `failures.settle` says, "forbidden" by a hook, or "impossible": no queue or no job.
         """
         words, settlings, jobs = [""] * len(chosen), [], []
         for place, (index, entry) in enumerate(chosen):
@@ -203,8 +203,10 @@ class Retrying:
                 settlings.append(settling)
                 jobs.append((place, context))
         replies = await failures.settle(self._queue.store, source, settlings, self._beside)
-        for (place, context), word in zip(jobs, replies, strict=True):
+        for (place, context), done, word in zip(jobs, settlings, replies, strict=True):
             words[place] = word
+            if word == "retried":
+                self.pushed[done.queue] = done.raw
             if word == "retried" and context is not None:
                 await self._queue.after_enqueue(context)
         return words
@@ -220,9 +222,8 @@ class Retrying:
                 raise
             return None, None, "impossible"
         job = _readable(raw, queue)
-        if job is None:  # an unreadable job has no task whose plugins could be called
-            return EntryAction(entry, index, queue, raw), None, ""
-        if has_record(job.args):  # they were called when it was created
+        # an unreadable job has no task whose plugins could be called; those of one with a record were
+        if job is None or has_record(job.args):
             return EntryAction(entry, index, queue, raw), None, ""
         context = Enqueuing(job.class_name, queue, job.args, self._queue, fixed=True)
         if not await self._queue.before_enqueue(context):

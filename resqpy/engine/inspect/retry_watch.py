@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -25,10 +25,12 @@ class WatchedRetry:
     Attributes:
         retried: how many jobs were put back.
         back: a job that has failed since in the same way, and stopped it; None: there was none.
+        unserved: a queue in which jobs of a step still waited after it, and stopped it; empty: there was none.
     """
 
     retried: int
     back: FailedJob | None = None
+    unserved: str = ""
 
 
 async def retry_watched(
@@ -40,10 +42,10 @@ async def retry_watched(
     **filters: Any,
 ) -> WatchedRetry:
     """Retry one failed job, then two, four, and so on, and wait after each step; stop where a job fails in
-    the same way (task and exception) as one of those that were retried.
+    the same way (task and exception) as one of those that were retried, and where a job was not even taken.
 
     Args:
-        wait_s: seconds after each step; as long as a job takes to be run and fail.
+        wait_s: seconds after each step; as long as a job takes to be run and fail. 0: nothing is looked at.
         on_step: called with the number of each step.
         filters: as of `FailedJobs.each_failed`. What Ruby has retried is left out.
     """
@@ -54,13 +56,25 @@ async def retry_watched(
         step *= 2
         on_step(len(some))
         seen = {codec.digest(each.raw) for each in await _tails(jobs)}
+        retrying.pushed.clear()
         for source, group in groupby(some, key=lambda each: each.source):
             words = await retrying.all(source, [(-1, each) for each in group], to_queue)
             retried += words.count("retried")
         back = await _watch(jobs, some, seen, wait_s)
-        if back is not None:
-            return WatchedRetry(retried, back)
+        unserved = await _unserved(jobs, retrying.pushed) if wait_s and back is None else ""
+        if back is not None or unserved:
+            return WatchedRetry(retried, back, unserved)
     return WatchedRetry(retried)
+
+
+async def _unserved(jobs: FailedJobs, pushed: Mapping[str, bytes]) -> str:
+    """The first of some queues in which a job still waits, among the last ones."""
+    asked = [
+        ("LPOS", jobs.store.keys.queue(name), raw, "RANK", -1, "MAXLEN", _TAIL)
+        for name, raw in pushed.items()
+    ]
+    places = zip(pushed, await jobs.store.look(asked), strict=True)
+    return next((name for name, place in places if place is not None), "")
 
 
 async def _watch(
