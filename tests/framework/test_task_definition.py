@@ -160,6 +160,12 @@ def test_a_base_class_is_no_task(files: Files) -> None:
 HEAD = "from resqpy import Input, Task, task\n"
 
 
+NO_RUBY_KEYS = (
+    "2: task a: keys: 'ruby' needs inputs by their places, as Ruby's perform has: "
+    "write run(self, id, why, /)"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -275,6 +281,13 @@ HEAD = "from resqpy import Input, Task, task\n"
         (
             "@task(plugins=['Retry'], plugin_options={'Retry': 3})\ndef a(): 'A.'",
             "2: task a: plugin_options of 'Retry' are 3, not a dict",
+        ),
+        *(
+            (
+                f"@task(plugins=['{name}'], plugin_options={{'{name}': {{'keys': 'ruby'}}}})\ndef a(b): 'A.'",
+                NO_RUBY_KEYS,
+            )
+            for name in ("JobLock", "QueueLock", "Retry")
         ),
         ("import sys\nsys.exit(3)", "3: SystemExit: it calls sys.exit(3) while it is loaded"),
         (
@@ -482,6 +495,16 @@ def test_a_projects_own_plugin_is_known_by_its_name(files: Files) -> None:
     plugins = project.registry.definitions["a"].plugins
     assert [type(each).__name__ for each in plugins] == ["Shout", "More"]
     assert all(isinstance(each, Plugin) for each in plugins)
+
+
+def test_inputs_by_their_places_have_keys_of_rubys(files: Files) -> None:
+    """As a task without any, whose jobs Ruby may enqueue."""
+    options = "plugins=['JobLock'], plugin_options={'JobLock': {'keys': 'ruby'}}"
+    files.write(
+        tasks__a=f"{HEAD}@task({options})\ndef a(): 'A.'\n@task({options})\ndef b(c, /): 'B.'"
+    )
+
+    assert files.problems() == []
 
 
 def test_an_empty_list_of_plugin_options_is_none(files: Files) -> None:

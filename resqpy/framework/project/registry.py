@@ -33,6 +33,10 @@ from resqpy.framework.tasks.spec import TaskSpec, without_partials, written
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
 
+_NO_RUBY_KEYS = (
+    "keys: 'ruby' needs inputs by their places, as Ruby's perform has: write run(self, id, why, /)"
+)
+
 
 class Registry:
     """The tasks.
@@ -101,6 +105,10 @@ class Registry:
         except UsageError as error:
             complain("plugins", str(error))
         else:
+            by_name = task.signature.positions is None and bool(task.inputs)
+            if by_name and any(each.ruby for each in definition.plugins):
+                complain("plugin_options", f"task {task.name}: {_NO_RUBY_KEYS}")
+                return
             self.tasks[task.name] = task
             self.definitions[task.name] = definition
             self._by_definition[id(task.defined)] = task
