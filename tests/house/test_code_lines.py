@@ -21,7 +21,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (2944, 15),
     "embedded": (490, 6),
     "engine": (7051, 48),
-    "framework": (8802, 54),
+    "framework": (8804, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
