@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from resqpy.base.when import whole_number
+
 # JavaScript's JSON text: lock keys are compared by it (ECMA-262, `Number::toString` and `JSON.stringify`).
 
 _quote: Callable[[str], str] = json.encoder.encode_basestring
@@ -109,7 +111,8 @@ def _key_order(value: dict[str, Any]) -> Iterable[str]:
 
 
 def _is_index(key: str) -> bool:
-    return key.isascii() and key.isdigit() and str(int(key)) == key and int(key) < 2**32 - 1
+    number = whole_number(key)
+    return number is not None and str(number) == key and number < 2**32 - 1
 
 
 def text_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from resqpy.base.errors import UsageError
-from resqpy.base.when import Duration, duration_ms
+from resqpy.base.when import Duration, duration_ms, whole_number
 
 MOST_AT_ONCE = 10_000
 _MOST_NAME = 200  # bytes
@@ -125,11 +125,11 @@ class Rate:
     @classmethod
     def read(cls, text: str) -> Rate | None:
         """What `text` says; None: it is no rate."""
-        numbers = text.split("/")
-        if len(numbers) != 3 or not all(each.isdigit() for each in numbers):
+        numbers = [number for each in text.split("/") if (number := whole_number(each)) is not None]
+        if len(numbers) != 3 or text.count("/") != 2:
             return None
         try:
-            return cls(int(numbers[0]), int(numbers[1]), int(numbers[2]))
+            return cls(numbers[0], numbers[1], numbers[2])
         except UsageError:
             return None
 

@@ -26,6 +26,17 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)?")
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
+_WHOLE = re.compile(r"[0-9]{1,15}")
+
+
+def whole_number(text: str) -> int | None:
+    """A number in digits; None: it is none, or longer than any that is meant.
+
+    `int` after `isdigit` raises for `²` and for 5,000 digits.
+    """
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
 def duration_ms(value: Duration, what: str = "delay") -> int:
     """Milliseconds of a duration.
 

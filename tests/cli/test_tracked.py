@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
+from resqpy.cli.output.printing import Exit
 from resqpy.tracked import claiming, locks
 from resqpy.tracked.creating import CreateOptions
 from resqpy.tracked.record import RunEnd, RunEndKind, TaskError
@@ -292,3 +293,11 @@ def test_in_the_group_of_tasks(resqpy: Call) -> None:
     shown = resqpy("task", "--help").out
     for word in ("create", "watch", "enqueue", "explain"):
         assert word in shown
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000], ids=["superscript", "long"])
+def test_what_is_no_number(resqpy: Call, number: str) -> None:
+    """A wrong use, as any other text."""
+    for option in ("--retries", "--start", "--end"):
+        assert resqpy("tracked", "create", "pay", option, number).code == Exit.USAGE
+    assert resqpy("schedule", "fires", "--from", number).code == Exit.USAGE

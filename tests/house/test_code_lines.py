@@ -15,17 +15,17 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4290, 29),
+    "base": (4294, 29),
     "cli": (6158, 51),
     "contrib": (1084, 16),
     "diagnosis": (2944, 15),
     "embedded": (490, 6),
-    "engine": (7051, 48),
+    "engine": (7057, 48),
     "framework": (8804, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7108, 32),
+    "store": (7109, 32),
     "testing": (585, 6),
     "tracked": (4269, 20),
     "web": (6301, 53),

@@ -29,6 +29,8 @@ from tests.support.waiting import wait_for
         ("redis://h/0?decode_responses=true", "jobs are bytes"),
         ("redis://h/0?colour=red", r"\?colour="),
         ("redis://h/0?db=x", "'x'"),
+        ("redis://h/0?db=²", "'²'"),
+        (f"redis://h/{'9' * 5000}", "is not a number"),  # redis-py would use database 0
         ("redis://h/0?health_check_interval=x", "health_check_interval"),
         ("redis://h:port/0", "its port is not a number"),
         ("redis://a:1,b:99999/0", "its port is not a number"),

@@ -21,7 +21,7 @@ from click.core import ParameterSource
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UsageError
-from resqpy.base.when import parse_duration
+from resqpy.base.when import parse_duration, whole_number
 from resqpy.cli.arguments.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -195,8 +195,8 @@ def _pair(value: Any) -> tuple[str, str]:
 
 def _moment(value: Any) -> datetime | int:
     text = str(value).strip()
-    if text.isdigit():
-        return int(text)
+    if (number := whole_number(text)) is not None:
+        return number
     if text.lower() == "now":
         return SYSTEM_CLOCK.now_ms()
     with suppress(UsageError):

@@ -10,7 +10,7 @@ import click
 
 from resqpy.base import codec
 from resqpy.base.errors import UsageError
-from resqpy.base.when import parse_duration
+from resqpy.base.when import parse_duration, whole_number
 from resqpy.cli.arguments.flags import SPAN, json_or_text, option, options, read_pairs
 from resqpy.cli.arguments.session import ask, ask_with_tasks, load_place
 from resqpy.cli.arguments.settings import current
@@ -160,8 +160,8 @@ def _duration(name: str, text: str) -> int:
 
 
 def _moment(name: str, text: str) -> datetime | int:
-    if text.isdigit():
-        return int(text)
+    if (number := whole_number(text)) is not None:
+        return number
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
@@ -176,9 +176,9 @@ def _interval(name: str, text: str) -> int | str:
 def _times(name: str, text: str) -> int | None:
     if text in _FOR_EVER:
         return None
-    if not text.isdigit():
+    if (number := whole_number(text)) is None:
         raise click.UsageError(f"--{name}: {text!r} is neither a number nor `forever`")
-    return int(text)
+    return number
 
 
 def _retention(name: str, text: str) -> int | None:

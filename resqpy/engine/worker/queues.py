@@ -7,6 +7,7 @@ was not completed. A change reported during an exchange counts after it.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from fnmatch import fnmatchcase
 
 from resqpy.base.errors import InvalidQueueName, UsageError
 from resqpy.base.keys import Keys, split_priority
+from resqpy.base.when import whole_number
 
 # Which queues a worker works, in which order: names, `*`, shell globs, `!exclusions`.
 #
@@ -26,6 +28,7 @@ from resqpy.base.keys import Keys, split_priority
 
 _WILDCARDS = frozenset("*?[]{}")
 _MAX_WEIGHT = 1000
+_NUMERIC = re.compile(r"[+-]?\d+(?:[.e][+-]?\d+)?")  # of a weight, right or wrong
 
 QueueSpec = str | tuple[str, int]
 
@@ -55,6 +58,9 @@ class QueueNames:
         parts = specs.split(",") if isinstance(specs, str) else list(specs)
         pairs = [pair for pair in map(_with_weight, parts) if pair[0]] or [("*", None)]
         self.specs: tuple[str, ...] = tuple(name for name, _ in pairs)
+        for name, weight in pairs:
+            if weight is not None and self.specs.count(name) > 1:
+                raise UsageError(f"queue {name!r} has a weight and is named twice")
         self.shares: QueueShares = QueueShares([w for n, w in pairs if not n.startswith("!")])
         for spec in self.specs:
             if "," in spec:
@@ -133,8 +139,9 @@ def _with_weight(part: QueueSpec) -> tuple[str, int | None]:
         name, weight = part
     else:
         name, equals, number = part.rpartition("=")
-        if equals and number.strip().isdigit():
-            weight = int(number)
+        if equals and _NUMERIC.fullmatch(number := number.strip()):
+            whole = whole_number(number)
+            weight = number[:20] if whole is None else whole
         else:
             name = part
     name = name.strip()
@@ -144,8 +151,8 @@ def _with_weight(part: QueueSpec) -> tuple[str, int | None]:
         raise UsageError(
             f"queue {name!r}: the weight {weight!r} is not a whole number from 1 to {_MAX_WEIGHT}"
         )
-    if name.startswith("!"):
-        raise UsageError(f"queue {name!r}: what is excluded has no weight")
+    if not name or name.startswith("!"):
+        raise UsageError(f"queue {name!r}: what is excluded or has no name has no weight")
     return name, weight
 
 

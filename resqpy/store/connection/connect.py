@@ -27,6 +27,7 @@ from resqpy.base.concurrency.own_tasks import OWNER, in_own_thread
 from resqpy.base.errors import ResqpyError, StoreError, StoreMisconfigured, StoreUnavailable
 from resqpy.base.keys import Keys
 from resqpy.base.masking import masked_text, masked_url
+from resqpy.base.when import whole_number
 from resqpy.store.connection.options import RedisOptions
 from resqpy.store.connection.translation import translate_connect
 
@@ -88,7 +89,7 @@ def problem_of(url: str) -> str | None:
 def _problem_of_database(path: str) -> str | None:
     """redis-py silently uses database 0 if the database is not a number."""
     database = unquote(path).strip("/")
-    if database and not (database.isascii() and database.isdigit()):
+    if database and whole_number(database) is None:
         return f"the database {database!r} is not a number, such as 0"
     return None
 
@@ -187,7 +188,7 @@ def _check(url: str) -> None:
             raise ValueError(f"?{name}= is not supported here; use {_MEANT[name]}")
         if name not in _KNOWN and not name.startswith("ssl_"):
             raise ValueError(f"unknown option ?{name}=; known are {', '.join(_KNOWN)} and ssl_…")
-        if name == "db" and not value.isdigit():
+        if name == "db" and whole_number(value) is None:
             raise ValueError(f"the database {value!r} is not a number, such as 0")
 
 
