@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ from resqpy.base.queue_age import QueueAge
 from resqpy.base.when import parse_duration
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.inspector import Inspector
+from resqpy.engine.worker.queues import QueueNames
 from resqpy.store import queue_ages
 from resqpy.store.overview import is_paused
 
@@ -169,7 +169,13 @@ def scale_args(query: str) -> tuple[list[str], int, int]:
     Raises:
         UsageError: one of them is not given, or is not what it should be.
     """
-    told = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
+        raise UsageError(f"{twice}: it stands twice; name several queues with commas")
     if unknown := sorted(told.keys() - {"queues", "target_latency", "per_process"}):
         raise UsageError(
             f"unknown: {', '.join(unknown)}; there are queues, target_latency, per_process"
@@ -177,6 +183,7 @@ def scale_args(query: str) -> tuple[list[str], int, int]:
     names = [each.strip() for each in told.get("queues", "").split(",") if each.strip()]
     if not names:
         raise UsageError("queues: name some, separated by commas; * is all: queues=mail,bulk")
+    QueueNames(names)  # raises for what is none
     target_ms = parse_duration(told.get("target_latency", _TARGET))
     if target_ms < 1000:
         raise UsageError(f"target_latency: {told['target_latency']!r} is less than a second")
@@ -192,7 +199,7 @@ async def scale(
     """How many jobs of some queues should run at once, and how many processes that takes. Some round trips.
 
     Args:
-        wanted: names or globs of queues.
+        wanted: as a worker's list of queues.
         target_ms: no job should wait longer than this.
         per_process: how many jobs a process runs at once.
     """
@@ -203,11 +210,12 @@ async def scale(
     names = dict.fromkeys([*details["queues"], *(name for name in busy if name is not None)])
     found: dict[str, Any] = {}
     total = running = waiting = 0
+    chosen = QueueNames(wanted)
+    fitting = {*chosen.resolve(names), *chosen.names}
     for name in names:
-        base = split_priority(name)[0]
-        if not any(fnmatchcase(name, each) or fnmatchcase(base, each) for each in wanted):
+        if name not in fitting:
             continue
-        limit = limits.get(base)
+        limit = limits.get(split_priority(name)[0])
         load = Load(
             int(details["queues"].get(name, 0)),
             busy[name],

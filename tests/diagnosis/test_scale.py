@@ -94,6 +94,8 @@ def test_what_is_asked() -> None:
         (f"queues=a&target_latency={'9' * 5000}s", "thousand years"),
         (f"queues=a&target_latency={'9' * 15}d", "thousand years"),
         ("queue=a", "queue"),
+        ("queues=a&queues=b", "queues: it stands twice"),
+        ("queues=a%3D0", "weight"),
     ):
         with pytest.raises(UsageError, match=words):
             scale_args(query)

@@ -92,6 +92,7 @@ async def test_a_scheduler_advises_autoscalers(make_project: MakeProject, redis:
     async with Process(make_project({"process.health_port": port}), scheduler=True):
         mail = await get(port, "/scale?queues=mail&per_process=2")
         every = await get(port, "/scale?queues=*&target_latency=1m")
+        some = await get(port, "/scale?queues=*,!mail")
         wrong = await get(port, "/scale?queues=*&target_latency=soon")
         long = await get(port, f"/scale?queues=*&per_process={'9' * 1000}")
         await redis.set("resque:pause-all-workers", "true")
@@ -103,6 +104,7 @@ async def test_a_scheduler_advises_autoscalers(make_project: MakeProject, redis:
         "mail": 1, "mail^5": 1, "bulk": 1,
     }  # fmt: skip
     assert (every[1]["desired"], every[1]["busy"]) == (3, 1)
+    assert [*some[1]["queues"]] == ["bulk"]
     assert (wrong[0], "soon" in wrong[1]["error"]) == (400, True)
     assert long[0] == 400
     assert (paused[1]["desired"], paused[1]["busy"], paused[1]["waiting"]) == (1, 1, 3)
