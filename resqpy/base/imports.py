@@ -230,7 +230,7 @@ def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
         cutoff: the similarity required, from 0 to 1.
     """
     by_letters = {_letters(each): each for each in known}
-    near = difflib.get_close_matches(_letters(name), list(by_letters), n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(_letters(str(name)), list(by_letters), n=1, cutoff=cutoff)
     return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
 
 

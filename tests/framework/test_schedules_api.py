@@ -92,6 +92,32 @@ async def test_what_is_given_is_changed(process: Process, redis: Redis) -> None:
     assert (tried.after["class"], tried.after["queue"]) == ("tick", "default")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "\ud800"},
+        {"name": 5},
+        {"description": 5},
+        {"description": "\ud800"},
+        {"queue": 5},
+        {"every": None, "cron": "0 9 * * *", "timezone": 5},
+        {"task": "Theirs", "inputs": "abc", "foreign": True, "queue": "q"},
+        {"task": "Theirs", "inputs": 5, "foreign": True, "queue": "q"},
+    ],
+)
+async def test_what_is_of_another_type(
+    given: dict[str, Any], process: Process, redis: Redis
+) -> None:
+    """Refused as any other mistake; a text is no list of letters."""
+    usual: dict[str, Any] = {"name": "daily", "task": "send", "inputs": {"to": "ada"}}
+    with pytest.raises(UsageError):
+        await api.schedules.add(**usual | {"every": 60_000} | given)
+    for verb in (api.schedules.pause, api.schedules.remove, api.schedules.history):
+        with pytest.raises(UsageError):
+            await verb(5)  # type: ignore[arg-type]
+    assert await redis.exists(ENTRIES) == 0
+
+
 async def test_it_is_removed_with_what_is_known_of_it(process: Process, redis: Redis) -> None:
     """Another one of that name is not paused, and has not run."""
     await api.schedules.add("daily", "send", {"to": "ada"}, every=60_000)

@@ -15,13 +15,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4294, 29),
+    "base": (4296, 29),
     "cli": (6158, 51),
     "contrib": (1084, 16),
-    "diagnosis": (2944, 15),
+    "diagnosis": (2952, 15),
     "embedded": (490, 6),
     "engine": (7057, 48),
-    "framework": (8804, 54),
+    "framework": (8814, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

@@ -283,6 +283,8 @@ def find_zone(zone: str | tzinfo | None) -> tzinfo:
     """The time zone with a tz database name or an offset such as `+02:00`; UTC for None."""
     if zone is None or isinstance(zone, tzinfo):
         return zone or UTC
+    if not isinstance(zone, str):
+        refuse(f"time zone {zone!r} is not text")
     offset = _OFFSET.fullmatch(zone)
     if offset:
         size = timedelta(hours=int(offset[2]), minutes=int(offset[3]))

@@ -100,6 +100,7 @@ class SchedulesApi:
             UsageError: what is wrong, with the nearest name; or there is a schedule or a periodic task of that
                 name. Nothing was written.
         """
+        _check_texts(name=name, description=description)
         if await self.entry(name) is not None:
             raise UsageError(f"there is a schedule {name!r} already: change or remove it")
         if self._is_periodic(name):
@@ -131,6 +132,7 @@ class SchedulesApi:
             UnknownTask: there is no such schedule, with the nearest name.
             UsageError: what is wrong; or somebody else has just changed it. Nothing was written.
         """
+        _check_texts(description=description)
         raw, _ = await self._known(name)
         before = _read(name, raw)
         times = _times(cron, every, self._zone, timezone)
@@ -286,6 +288,13 @@ def _times(
         return {}
     ms = duration_ms(every, "every")
     return {"every": f"{ms // 1000}s" if ms % 1000 == 0 else f"{ms / 1000}s"}
+
+
+def _check_texts(**given: Any) -> None:
+    for what, value in given.items():
+        if not isinstance(value, str | None):
+            raise UsageError(f"{what}: {value!r} is not text")
+        codec.encode_value(value, what)  # raises for a lone surrogate
 
 
 def _described(description: str | None) -> dict[str, str]:

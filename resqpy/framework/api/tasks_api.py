@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from resqpy.base.concurrency.loops import must_be_awaited
+from resqpy.base.errors import InvalidInputs
 from resqpy.base.imports import near_match
 from resqpy.base.json_forms import to_json
 from resqpy.base.model import Job
@@ -337,8 +338,14 @@ class TasksApi:
 
 
 def as_args(args: Args) -> list[Any]:
-    """A job's arguments from a dict of inputs; a list is a foreign client's."""
+    """A job's arguments from a dict of inputs; a list is a foreign client's.
+
+    Raises:
+        InvalidInputs: it is neither.
+    """
     if args is None:
         return [{}]
+    if isinstance(args, str | bytes) or not isinstance(args, Mapping | Sequence):
+        raise InvalidInputs(f"the inputs are {args!r}, neither a dict nor a list")
     made: list[Any] = to_json([args] if isinstance(args, Mapping) else list(args))
     return made
