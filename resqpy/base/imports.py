@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from resqpy.base.errors import ImportFailed, repr_of
+from resqpy.base.errors import ImportFailed, printable, repr_of
 
 
 def import_dotted(path: str) -> Any:
@@ -232,6 +232,13 @@ def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     by_letters = {_letters(each): each for each in known}
     near = difflib.get_close_matches(_letters(str(name)), list(by_letters), n=1, cutoff=cutoff)
     return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """What there is, for a message: `a, b and 7 more`, or `none`. The names may be foreign ones."""
+    known = sorted(names)
+    more = f" and {len(known) - most:,} more" if len(known) > most else ""
+    return f"{', '.join(map(printable, known[:most])) or 'none'}{more}"
 
 
 def _letters(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import UnknownTask, UsageError
-from resqpy.base.imports import near_match
+from resqpy.base.imports import listed, near_match
 from resqpy.engine.definition import Definition
 from resqpy.engine.lifecycle import Command
 from resqpy.store.connection.client import RedisClock, Store
@@ -183,10 +183,9 @@ class Tracked(TaskQueries):
         """The payload in JSON; a type or payload that is known to be invalid is rejected."""
         known = None if self._types is None else self._types()
         if known is not None and kind not in known:
-            names = ", ".join(sorted(known)) or "none"
             raise UnknownTask(
-                f"no task named {kind!r} is defined{near_match(kind, known)} (tasks: {names}); define it, or "
-                "register a handler for it"
+                f"no task named {kind!r} is defined{near_match(kind, known)} (tasks: {listed(known)}); define it "
+                "or register a handler for it"
             )
         return payload
 

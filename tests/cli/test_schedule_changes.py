@@ -109,6 +109,22 @@ def test_what_resqpy_does_not_write(text: bytes, resqpy: Call, client: Redis) ->
     assert "to undo this" not in removed.err
 
 
+def test_many_odd_names(resqpy: Call, client: Redis) -> None:
+    """A message about another one shows some, each in one line."""
+    names: dict[Any, Any] = {
+        f"n{n:05}": b'{"class":"A","queue":"q","every":"1h"}' for n in range(500)
+    }
+    client.hset("resque:persistent_schedules", mapping={"a\nfake: all is well": b"{}", **names})
+    for verb in ("remove", "pause", "history"):
+        said = resqpy("schedule", verb, "other")
+        assert (said.code, len(said.err) < 500, "\nfake" in said.err) == (
+            Exit.NOT_FOUND,
+            True,
+            False,
+        )
+        assert "and 481 more" in said.err or "and 482 more" in said.err
+
+
 def test_far_times(resqpy: Call) -> None:
     """Have no fires."""
     for time in ("0002-01-01", "9999-12-31T23:00"):

@@ -12,7 +12,7 @@ from resqpy.base.cron import ruby
 from resqpy.base.cron.ruby import InvalidSchedule, RubySchedule
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.foreign_time import moment_of
-from resqpy.base.imports import near_match
+from resqpy.base.imports import listed, near_match
 from resqpy.base.periodic import to_datetime
 from resqpy.engine.options import LeaderOptions
 from resqpy.engine.queue.periodic import RecurrentJobs
@@ -130,7 +130,7 @@ class RubyScheduleVerbs:
         if name not in entries:
             raise UsageError(
                 f"there is no schedule {name!r}{near_match(name, entries)} "
-                f"(schedules: {', '.join(sorted(entries)) or 'none'})"
+                f"(schedules: {listed(entries)})"
             )
         return ruby.parse(name, entries[name])
 
@@ -243,8 +243,8 @@ class ScheduleView:
         schedules = await self._ruby.schedules()
         if name in schedules:
             return self._ruby
-        names = sorted({*tasks, *schedules})
+        names = {*tasks, *schedules}
         raise UnknownTask(
             f"no periodic task or schedule is named {name!r}{near_match(name, names)} "
-            f"(there are: {', '.join(names) or 'none'})"
+            f"(there are: {listed(names)})"
         )

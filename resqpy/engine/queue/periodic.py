@@ -8,7 +8,7 @@ from __future__ import annotations
 from resqpy.base import codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.errors import UnknownTask
-from resqpy.base.imports import near_match
+from resqpy.base.imports import listed, near_match
 from resqpy.base.periodic import Periodic
 from resqpy.engine.plugin import Enqueuing
 from resqpy.engine.queue.queue import Queue
@@ -120,9 +120,9 @@ class RecurrentJobs:
             return self.tasks[name]
         known = (await store.look(self._store)).tasks
         if name not in known:
-            names = sorted({*self.tasks, *known})
+            names = {*self.tasks, *known}
             raise UnknownTask(
                 f"there is no periodic task {name!r}{near_match(name, names)} "
-                f"(periodic tasks: {', '.join(names) or 'none'})"
+                f"(periodic tasks: {listed(names)})"
             )
         return periodic.decode(known[name])

@@ -14,7 +14,7 @@ from resqpy.base.cron import ruby
 from resqpy.base.cron.cron import CronSchedule
 from resqpy.base.cron.fields import expand_macro, parse_fields
 from resqpy.base.errors import UnknownTask, UsageError
-from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.imports import MISSPELLED, listed, near_match
 from resqpy.base.json_rules import read_strict
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.inspect.schedule_view import RubyScheduleVerbs, ScheduleView
@@ -203,9 +203,8 @@ class SchedulesApi:
             raise UsageError(
                 f"{name!r} is a periodic task, which says in its code when it runs: change it there"
             )
-        known = ", ".join(sorted(names)) or "none"
         raise UnknownTask(
-            f"there is no schedule {name!r}{near_match(name, names)} (schedules: {known})"
+            f"there is no schedule {name!r}{near_match(name, names)} (schedules: {listed(names)})"
         )
 
     async def _job(self, task: Any, inputs: Args, queue: str | None, *, foreign: bool) -> Entry:

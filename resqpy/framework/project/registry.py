@@ -15,7 +15,7 @@ from resqpy.base.errors import (
     UnknownTask,
     UsageError,
 )
-from resqpy.base.imports import MISSPELLED, near_match
+from resqpy.base.imports import MISSPELLED, listed, near_match
 from resqpy.base.limits import AnyLimit, limits_of, texts_by_name
 from resqpy.engine.definition import RULES, Definition, define
 from resqpy.engine.plugin import Plugin
@@ -179,7 +179,7 @@ class Registry:
         return same[0] if len(same) == 1 else None
 
     def _unknown(self, wanted: Any) -> str:
-        known = ", ".join(sorted(self.tasks)) or "none"
+        known = listed(self.tasks)
         if isinstance(wanted, str):
             return f"there is no task {wanted!r}{near_match(wanted, self.tasks)} (tasks: {known})"
         if not is_definition(wanted):
