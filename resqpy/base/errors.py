@@ -4,6 +4,7 @@ possible.
 
 from __future__ import annotations
 
+import copyreg
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,6 +17,11 @@ class ResqpyError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # not by the constructor, whose arguments may be others: pools of processes pickle what a function raises,
+        # and break or hang where it can't be made again
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # the stubs lack it
 
 
 class UsageError(ResqpyError, ValueError):

@@ -9,6 +9,7 @@ promotes, retries or rescues jobs, whether this process knows the lifecycle or n
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,7 +79,8 @@ _SMALLEST_MS = 1000  # a plain number below it is certainly seconds by mistake
 
 
 class Snooze(Exception):
-    """Raised by a task that can't do its work yet: its job is delayed. That is neither a failure nor an attempt.
+    """Raised by a task, or by what is around it, that can't do its work yet: its job is delayed. That is neither a
+    failure nor an attempt.
 
     Args:
         delay: milliseconds or a timedelta until the job is due again.
@@ -104,6 +106,9 @@ class Snooze(Exception):
         self.reason: str = str(reason)
         self.most: int | None = most
         super().__init__(self.reason or f"for {self.delay_ms} ms")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # the stubs lack it
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import resqpy
 from resqpy.base.errors import add_note, class_of, message_of, notes_of, repr_of, told
 from resqpy.engine.traceback_text import lines_of
 
@@ -200,3 +203,31 @@ def test_a_place_is_never_taken_for_another(tmp_path: Path) -> None:
             names["fail"]()
         assert f'File "gone.py", line {number + 2}, in fail' in lines_of(raised.value)[-2]
         del names, raised
+
+
+def _made(kind: Any) -> BaseException:
+    if kind is resqpy.ProjectErrors:
+        return resqpy.ProjectErrors([resqpy.ProjectProblem("no queue", "tasks/a.py", 3)])
+    if kind is resqpy.Snooze:
+        return resqpy.Snooze(60_000, reason="later", most=3)
+    error: BaseException = kind("what happened")
+    vars(error)["more"] = {"a": 1}
+    return error
+
+
+PUBLIC_ERRORS = [
+    kind
+    for name in resqpy.__all__
+    if isinstance(kind := getattr(resqpy, name), type) and issubclass(kind, BaseException)
+]
+
+
+@pytest.mark.parametrize("kind", PUBLIC_ERRORS)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_of_ours_comes_back_from_another_process(kind: Any, protocol: int) -> None:
+    """A pool of processes breaks, or waits for ever, where what a function raised can't be made again."""
+    error = _made(kind)
+    error.add_note("seen")
+    for again in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
+        assert type(again) is kind
+        assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
