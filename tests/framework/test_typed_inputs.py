@@ -72,6 +72,58 @@ class Item:
 
 
 @dataclass
+class Ge:  # as annotated_types.Ge, with any bound
+    ge: Any
+
+
+@dataclass
+class Pattern:
+    pattern: str
+
+
+@dataclass
+class Odd:
+    """Its code is broken."""
+
+    n: int
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "n":
+            raise KeyError("odd")
+        return super().__getattribute__(name)
+
+    def __le__(self, other: Any) -> bool:
+        raise KeyError("odd")
+
+
+@dataclass
+class Doubled:
+    cents: int
+
+    def __post_init__(self) -> None:
+        self.cents *= 2
+
+
+@attrs.define
+class Longer:
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        self.name += "!"
+
+
+@dataclass
+class Stripped:
+    """Changes what it is given, but nothing when it is given that again."""
+
+    name: str
+    tags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.name, self.tags = self.name.strip(), tuple(self.tags)
+
+
+@dataclass
 class Order:
     id: UUID
     items: list[Item]
@@ -337,6 +389,14 @@ def test_what_others_write_is_read(hint: Any, json: Any, value: Any) -> None:
         (Annotated[int, at.MultipleOf(5)], 6, "'x' must be a multiple of 5, got 6"),
         (Annotated[str, at.MinLen(2)], "a", "'x' must be of a length of at least 2, got 'a'"),
         (list[Annotated[str, at.MaxLen(2)]], ["abc"], r"'x\[0\]' must be of a length of at most 2"),
+        (Annotated[Decimal, at.MultipleOf(Decimal("0.1"))], "1E+9999", "'x' must be a multiple of"),
+        (Point, [1, 2, 3], r"'x' must be Point, got \[1, 2, 3\]"),
+        (tuple[()], [1], r"'x' must be tuple\[\(\)\], got \[1\]"),
+        (dict[int, str], {5: "a", "5": "b"}, "'x.5' is there twice, written in two ways"),
+        (dict[UUID, int], {str(ID): 1, str(ID).upper(): 2}, "'x.[-0-9A-F]*' is there twice"),
+        (Odd, Odd(1), "'x' is not valid: KeyError: 'odd'"),
+        (Annotated[int, Ge("a")], 1, "'x' must be at least 'a', got 1"),
+        (Annotated[int, Ge(Odd(1))], 1, "'x' is not valid: KeyError: 'odd'"),
         (Annotated[str, re.compile("^a+$")], "b", r"'x' must be a text that matches '\^a\+\$', got"),
     ],
 )  # fmt: skip
@@ -348,6 +408,54 @@ def test_what_is_wrong_is_told_with_its_place(hint: Any, value: Any, words: str)
         with pytest.raises(InvalidInputs, match=f"task 't': input {words}"):
             refuse({"x": value})
     assert not inputs.fits("x", value)
+
+
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        (Doubled, Doubled(2)),
+        (Doubled, {"cents": 2}),
+        (list[Doubled | None], [Doubled(2), None]),
+        (dict[str, Car | Longer], {"a": Longer("a")}),
+    ],
+)
+def test_a_record_that_changes_with_each_making_is_refused(hint: Any, value: Any) -> None:
+    """`run` would get another value than the caller gave, and a retry of what it saved yet another."""
+    inputs = Inputs("t", {"x": Input(type=hint)}, extra=False)
+    with pytest.raises(InvalidInputs, match="input 'x' would arrive as another value") as raised:
+        inputs.as_sent({"x": value})
+    assert list(raised.value.fields) == ["x"]
+
+
+def test_a_record_may_change_what_it_is_given_once() -> None:
+    """What is sent is what it made of it."""
+    inputs = Inputs("t", {"x": Input(type=Stripped)}, extra=False)
+    sent = inputs.as_sent({"x": {"name": " a ", "tags": ["b"]}})
+    assert (
+        sent == inputs.as_sent({"x": Stripped("a", ["b"])}) == {"x": {"name": "a", "tags": ["b"]}}
+    )
+    assert inputs.check(sent) == {"x": Stripped("a", ["b"])}
+
+
+def test_what_a_converter_raises_is_told() -> None:
+    """At the enqueue, with the input."""
+    converter(Odd, to_json=lambda odd: odd.n, from_json=Odd)
+    try:
+        inputs = Inputs("t", {"x": Input(type=list[Odd])}, extra=False)
+        with pytest.raises(InvalidInputs, match="input 'x' is not valid: KeyError: 'odd'"):
+            inputs.as_sent({"x": [Odd(1)]})
+    finally:
+        del OWN[Odd]
+
+
+def test_decimal_multiples_are_counted_in_decimals() -> None:
+    """Floats would say that 0.3 is no multiple of 0.1; None is no number."""
+    inputs = Inputs(
+        "t", {"x": Input(type=Annotated[float | None, at.MultipleOf(0.1)])}, extra=False
+    )
+    assert inputs.check({"x": 0.3}) == {"x": 0.3}
+    assert inputs.check({"x": None}) == {"x": None}
+    assert not inputs.fits("x", 0.35)
 
 
 def test_all_that_is_wrong_in_a_record_is_told_and_no_secret() -> None:
@@ -510,6 +618,14 @@ class Shapes(Enum):
         (Shapes, "is the enum Shapes, whose values JSON can't represent"),
         (dict[tuple[int, int], int], "has keys of tuple.*but JSON has only text keys"),
         (dict[float, int], "has keys of float"),
+        (
+            Annotated[str, Pattern("(")],
+            r"has the constraint pattern='\(', which no value can meet: missing",
+        ),
+        (
+            Annotated[int, at.MultipleOf(0)],
+            "has the constraint multiple_of=0, which no value can meet",
+        ),
     ],
 )
 def test_what_has_no_form_is_refused_when_the_project_is_loaded(hint: Any, words: str) -> None:

@@ -19,7 +19,7 @@ from collections.abc import (
     Sequence,
     Set as AbstractSet,
 )
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -61,8 +61,12 @@ def reader_of(hint: Any) -> Reader:
         UsageError: JSON has no such values, or an annotation of a class can't be read.
     """
     reader = _Compiler(ANY).of(hint)
+    if reader.plain:
+        return reader
     # a value of an unknown type would be written as if it were known, and arrive as something else
-    return reader if reader.plain else _Compiler(NESTED_ANY).of(hint)
+    compiler = _Compiler(NESTED_ANY)
+    reader = compiler.of(hint)
+    return replace(reader, constructs=True) if compiler.constructs else reader
 
 
 def name_of(hint: Any) -> str:
@@ -108,8 +112,8 @@ def _record_of(kind: Any) -> _Record | None:
     def fields_of(value: Any) -> Mapping[str, Any] | None:
         if type(value) is kind:
             return {name: getattr(value, attribute) for name, attribute in names.items()}
-        if issubclass(kind, tuple) and isinstance(value, list | tuple):
-            return dict(zip(names, value, strict=len(value) > len(names)))
+        if issubclass(kind, tuple) and isinstance(value, list | tuple) and len(value) <= len(names):
+            return dict(zip(names, value, strict=False))
         return None
 
     return _Record(hints, frozenset(names) - _with_defaults(kind), kind, fields_of)
@@ -211,10 +215,14 @@ class _Compiler:
 
     Args:
         any_: the reader of `Any`.
+
+    Attributes:
+        constructs: as `Reader.constructs`, of what was compiled.
     """
 
     def __init__(self, any_: Reader) -> None:
         self._any = any_
+        self.constructs: bool = False
         self._made: dict[Any, Reader] = {}
 
     def of(self, hint: Any) -> Reader:
@@ -275,7 +283,7 @@ class _Compiler:
             return self._union(arguments, name_of(hint))
         if kind is Literal:
             return literal_reader(arguments, name_of(hint))
-        if kind is tuple and arguments and Ellipsis not in arguments:
+        if kind is tuple and (arguments or hint == tuple[()]) and Ellipsis not in arguments:
             return self._fixed_tuple(arguments, name_of(hint))
         if kind in _LISTS or kind is tuple or kind in _SETS:
             return self._many(
@@ -348,7 +356,10 @@ class _Compiler:
             made = {}
             for name, each in value.items():
                 try:
-                    made[name if plain else key.read(name)] = read_inner(each)
+                    made_name = name if plain else key.read(name)
+                    if made_name in made:
+                        raise wrong("is there twice, written in two ways")
+                    made[made_name] = read_inner(each)
                 except Mismatch as error:
                     raise error.inside(str(name)) from None
             return value if plain else made
@@ -402,6 +413,7 @@ class _Compiler:
     def _record(self, hint: Any, kind: Any, record: _Record) -> Reader:
         readers = {n: self.of(_given(kind, hint, each)) for n, each in record.hints.items()}
         plain = not record.strict and all(each.plain for each in readers.values())
+        self.constructs |= record.strict and not issubclass(kind, tuple)
 
         def read(value: Any) -> Any:
             given = record.fields_of(value)

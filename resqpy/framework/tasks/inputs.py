@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from resqpy.base.codec import TASK_ID, decode_text
-from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of
+from resqpy.base.errors import InvalidInputs, UsageError, class_of, message_of, told
 from resqpy.base.imports import near_match
 from resqpy.base.json_forms import looked_at, to_json
 from resqpy.base.json_rules import explain
@@ -167,13 +167,15 @@ class Inputs(Mapping[str, Input]):
         """Whether a value matches the type of an input; undeclared inputs accept any."""
         try:
             return name not in self._reads or self._reads[name](value) is not NOT_TOLD
-        except Mismatch:
+        except Exception:  # types and their constraints are users' code
             return False
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON Schema of the inputs as they are in Redis."""
         defs: dict[str, Any] = {}
-        properties = {name: self._schema(name, each, defs) for name, each in self._declared.items()}
+        properties = {
+            name: _schema(each, self._readers[name], defs) for name, each in self._declared.items()
+        }
         return {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": self._task,
@@ -184,14 +186,6 @@ class Inputs(Mapping[str, Input]):
             **({"$defs": defs} if defs else {}),
         }
 
-    def _schema(self, name: str, declared: Input, defs: dict[str, Any]) -> dict[str, Any]:
-        made = self._readers[name].schema(defs)
-        if declared.description:
-            made["description"] = declared.description
-        if (default := json_default(declared)) is not NOT_TOLD:
-            made["default"] = default
-        return made
-
     def as_sent(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The given inputs as they are enqueued: checked, in JSON.
 
@@ -199,9 +193,13 @@ class Inputs(Mapping[str, Input]):
             InvalidInputs: all that is wrong.
         """
         checked, sent = self.check(params), dict(params)
-        for name in self.typed:
-            if name in sent:
-                sent[name] = to_json(checked[name])
+        fields = {
+            name: problem
+            for name in self.typed
+            if name in sent and (problem := self._write(sent, name, checked[name]))
+        }
+        if fields:
+            raise _invalid(self._task, fields)
         return sent
 
     def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,6 +239,29 @@ class Inputs(Mapping[str, Input]):
             if name not in self._declared and name not in self._provided
         }
 
+    def _write(self, sent: dict[str, Any], name: str, value: Any) -> str | None:
+        """Put an input's JSON in place, or return why no run would get this value."""
+        reader = self._readers[name]
+        try:
+            sent[name] = written = to_json(value)
+            if not reader.constructs or to_json(reader.read(written)) == written:
+                return None
+        except Mismatch:
+            pass
+        except Exception as error:
+            return self._broken(name, value, error)
+        return (
+            f"input {name!r} would arrive as another value: its class changes its fields whenever it is made of "
+            "them; let it leave alone what it has changed already, or call resqpy.converter"
+        )
+
+    def _broken(self, name: str, value: Any, error: Exception) -> str:
+        """What users' code has raised: that of a type, a constraint, a converter."""
+        if isinstance(error, RecursionError):
+            return f"input {name!r} is nested too deeply"
+        words = _without(self._redaction, value, told(error), secret=self._redaction.hides(name))
+        return f"input {name!r} is not valid: {words}"
+
     def _settle(self, given: dict[str, Any], name: str, declared: Input) -> str | None:
         """Put the input's final value in place, or return what is wrong with it."""
         if name not in given:
@@ -253,8 +274,8 @@ class Inputs(Mapping[str, Input]):
             given[name] = value = self._reads[name](given[name])
         except Mismatch as error:
             return "; ".join(self._words_of(name, each) for each in error.faults)
-        except RecursionError:
-            return f"input {name!r} is nested too deeply"
+        except Exception as error:
+            return self._broken(name, given[name], error)
         if declared.formatter is None and declared.validator is None:
             return None
         return self._judge(given, name, declared, value)
@@ -271,13 +292,13 @@ class Inputs(Mapping[str, Input]):
             return f"input {name!r} is not valid: {self._told(value, secret=secret)}"
         if not isinstance(verdict, str):
             return None
-        return f"input {name!r} is not valid: {self._without(value, verdict, secret=secret)}"
+        return f"input {name!r} is not valid: {_without(self._redaction, value, verdict, secret=secret)}"
 
     def _words_of(self, name: str, problem: Fault) -> str:
         """What is wrong within an input."""
         secret = any(self._redaction.hides(str(each)) for each in (name, *problem.path))
         value = problem.value
-        words = self._without(value, problem.words, secret=secret)
+        words = _without(self._redaction, value, problem.words, secret=secret)
         told = "" if value is NOT_TOLD else f", got {self._told(value, secret=secret)}"
         return f"input {name + problem.place!r} {words}{told}"
 
@@ -285,11 +306,12 @@ class Inputs(Mapping[str, Input]):
         kind = type(value).__name__
         return f"a {kind}" if secret else f"{self.quoted(value, 60)} ({kind})"
 
-    def _without(self, value: Any, words: str, *, secret: bool) -> str:
-        """A message of users' functions or of a library, which may quote the value."""
-        if secret and str(value):
-            words = words.replace(str(value), HIDDEN)
-        return self._redaction.text(words)
+
+def _without(redaction: Redaction, value: Any, words: str, *, secret: bool) -> str:
+    """A message of users' functions or of a library, which may quote the value."""
+    if secret and str(value):
+        words = words.replace(str(value), HIDDEN)
+    return redaction.text(words)
 
 
 def _invalid(task: str, fields: Mapping[str, str]) -> InvalidInputs:
@@ -312,6 +334,15 @@ def _fresh(default: Any) -> Any:
     if callable(default):
         return default()
     return deepcopy(default) if isinstance(default, list | dict | set) else default
+
+
+def _schema(declared: Input, reader: Reader, defs: dict[str, Any]) -> dict[str, Any]:
+    made = reader.schema(defs)
+    if declared.description:
+        made["description"] = declared.description
+    if (default := json_default(declared)) is not NOT_TOLD:
+        made["default"] = default
+    return made
 
 
 def json_default(declared: Input) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import Enum
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -74,11 +74,13 @@ class Reader:
         read: makes of JSON, or of a value of the type, what `run` gets; raises `Mismatch`.
         schema: the JSON Schema of what is in Redis; it adds the types that it refers to.
         plain: `read` only checks: what is in Redis and what `run` gets are the same.
+        constructs: `read` calls classes of users, which may make something else of what they are given.
     """
 
     read: Callable[[Any], Any]
     schema: Callable[[Defs], Schema]
     plain: bool = False
+    constructs: bool = False
 
 
 # -- JSON's own types --
@@ -244,12 +246,22 @@ INT_KEY = Reader(_read_int_key, PLAIN[str].schema)
 
 # -- what `Annotated` demands: by the names of annotated_types, whoever's objects have them --
 
+
+def _is_multiple(value: Any, bound: Any) -> bool:
+    if not isinstance(value, int | float | Decimal):
+        return bool(not value % bound)
+    with localcontext(
+        prec=800
+    ):  # 0.3 is a multiple of 0.1, which floats deny; so many digits a float may have
+        return not Decimal(str(value)) % Decimal(str(bound))
+
+
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool], str]] = {
     "gt": ("greater than", lambda value, bound: value > bound, "exclusiveMinimum"),
     "ge": ("at least", lambda value, bound: value >= bound, "minimum"),
     "lt": ("less than", lambda value, bound: value < bound, "exclusiveMaximum"),
     "le": ("at most", lambda value, bound: value <= bound, "maximum"),
-    "multiple_of": ("a multiple of", lambda value, bound: value % bound == 0, "multipleOf"),
+    "multiple_of": ("a multiple of", _is_multiple, "multipleOf"),
     "min_length": ("of a length of at least", lambda value, bound: len(value) >= bound, "min"),
     "max_length": ("of a length of at most", lambda value, bound: len(value) <= bound, "max"),
     "pattern": ("a text that matches", lambda value, bound: bool(re.search(bound, value)), "pattern"),
@@ -267,10 +279,14 @@ def bounded(reader: Reader, metadata: Iterable[Any]) -> Reader:
     ]
     if not demands:
         return reader
+    for name, bound in demands:
+        _refuse_impossible(name, bound)
     inner = reader.read
 
     def read(value: Any) -> Any:
         made = inner(value)
+        if made is None:  # where the type has None, the constraint is that of the other member
+            return made
         for name, bound in demands:
             words, holds, _ = _BOUNDS[name]
             if not _holds(holds, made, bound):
@@ -288,10 +304,24 @@ def bounded(reader: Reader, metadata: Iterable[Any]) -> Reader:
     return Reader(read, schema, reader.plain)
 
 
+def _refuse_impossible(name: str, bound: Any) -> None:
+    """A constraint that no value can meet."""
+    try:
+        if name == "pattern":
+            re.compile(bound)
+        if name == "multiple_of":
+            _is_multiple(bound, bound)
+    except (re.error, ArithmeticError, TypeError) as error:
+        why = "" if isinstance(error, ArithmeticError) else f": {error}"
+        raise UsageError(
+            f"has the constraint {name}={bound!r}, which no value can meet{why}"
+        ) from error
+
+
 def _holds(holds: Callable[[Any, Any], bool], value: Any, bound: Any) -> bool:
     try:
         return holds(value, bound)
-    except TypeError:  # a bound of another type
+    except (TypeError, ArithmeticError):  # a bound of another type, or a number beyond all digits
         return False
 
 
