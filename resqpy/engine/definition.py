@@ -60,8 +60,7 @@ async def finished(result: object, *, plain: bool) -> object:
         result = await result
     while (future := _future_of(result)) is not None:
         result = await future
-    if message := _unfinished(result):
-        _close(result)
+    if message := unfinished(result):
         raise TaskUnfinished(f"the task returned {message}")
     return result
 
@@ -74,8 +73,15 @@ def _future_of(result: object) -> asyncio.Future[Any] | None:
     return result if here and isinstance(result, asyncio.Future) else None
 
 
+def unfinished(result: object) -> str:
+    """What a result is, if it still has to run, and what to do; an empty text for any other. It is closed."""
+    message = _unfinished(result)
+    if message:
+        _close(result)
+    return message
+
+
 def _unfinished(result: object) -> str:
-    """What a result is, if it still has to run, and what to do; an empty text for any other."""
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         return (
             "a generator, so nothing of it ran: it has a yield, perhaps behind a decorator or in a function "

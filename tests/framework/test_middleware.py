@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -203,6 +204,56 @@ async def test_post_processor_may_forgive(project: Project) -> None:
         await until(lambda: succeeded)
 
         assert await api.tasks.failed_count() == 0
+
+
+ODD = """
+from resqpy import Middleware, task
+
+async def later(): return "more"
+
+class Odd(Middleware):
+    def pre_processor(self, call):
+        if call.params["what"] == "params":
+            call.params = None
+    def post_processor(self, call):
+        match call.run.job.args[0]["what"]:
+            case "text": call.error = "it failed"
+            case "class": call.error = ValueError
+            case "coroutine": call.result = later()
+            case "generator": call.result = (each for each in [1])
+            case "list": call.result = [1]
+
+@task(middleware=[Odd])
+def plain(what: str) -> object:
+    if what == "text":
+        raise LookupError("oh")
+    return object()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "words"),
+    [
+        ("text", UsageError, "odd, a plugin or middleware, set the error of 'plain' to 'it failed', which is no"),
+        ("class", UsageError, "set the error of 'plain' to <class 'ValueError'>, which is no exception"),
+        ("coroutine", TaskUnfinished, "odd, .* set the result of 'plain' to a coroutine, so nothing of it ran"),
+        ("generator", TaskUnfinished, "set the result of 'plain' to a generator, so nothing of it ran"),
+        ("params", UsageError, "set the params of 'plain' to None, which is no dict"),
+        ("list", None, ""),
+    ],
+)  # fmt: skip
+async def test_what_a_run_can_not_have_is_told(
+    make_project: MakeProject, what: str, error: Any, words: str
+) -> None:
+    """A job whose result still has to run has not succeeded, whoever gave it that result."""
+    async with Process(make_project(tasks__a=ODD), worker=False):
+        await api.tasks.enqueue("plain", {"what": what})
+        [job] = (await drain()).jobs
+    if error is None:
+        assert (job.error, job.result) == (None, [1])
+        return
+    assert type(job.error) is error
+    assert re.search(words, str(job.error))
 
 
 def test_wrong_middleware_is_told(files: Files) -> None:

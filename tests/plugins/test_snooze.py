@@ -158,6 +158,57 @@ async def test_a_plugin_that_breaks_afterwards(make_stage: MakeStage) -> None:
     assert NOTES not in await stage.left()
 
 
+class Gate(Plugin):
+    """Raises at one place what its option holds, as often as that lasts."""
+
+    option_names = frozenset({"at", "ends"})
+
+    def _pass(self, at: str) -> None:
+        ends = self.options["ends"]
+        if at == self.options["at"] and ends and (end := ends.pop(0)) is not None:
+            raise end
+
+    async def before_perform(self, run: Run) -> bool:
+        """Before the run."""
+        self._pass("before")
+        return True
+
+    async def after_perform(self, run: Run) -> None:
+        """After it, whatever came of it."""
+        self._pass("after")
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+@pytest.mark.parametrize("end", ["done", OSError()])
+async def test_a_plugin_may_snooze_too(make_stage: MakeStage, at: str, end: Any) -> None:
+    """For all tasks of a service that is away, say: neither a failure nor an attempt, and counted alike."""
+    sleepy = Sleepy(*([end] if at == "before" else [end, end]), "done", "done")
+    gate = {"at": at, "ends": [Snooze(5000), Snooze(60_000, reason="away", most=2), None]}
+    options: dict[str, dict[str, Any]] = {"Gate": gate, "Retry": {"retryLimit": 2}}
+    job = define("job", sleepy.on_loop, plugins=["Retry", Gate], plugin_options=options)
+    stage = make_stage(job=job)
+    events = await through(stage)
+
+    assert events[:2] == [
+        ("snoozed", {"delay": 5000, "snoozed": 1}),
+        ("snoozed", {"delay": 60_000, "snoozed": 2, "most": 2, "reason": "away"}),
+    ]
+    assert events[-1] == ("success", "done")
+    assert [name for name, _ in events[2:-1]] == ["re_enqueue"] * (at == "before" and end != "done")
+    assert sleepy.seen[-1] == 2
+
+
+async def test_a_plugin_snoozes_no_more_than_it_may(make_stage: MakeStage) -> None:
+    """Then the job fails as that of a task does."""
+    gate = {"at": "before", "ends": [Snooze(5000, most=1), Snooze(5000, most=1)]}
+    job = define("job", Sleepy("done").on_loop, plugins=[Gate], plugin_options={"Gate": gate})
+    events = await through(make_stage(job=job))
+    assert [(name, type(told)) for name, told in events] == [
+        ("snoozed", dict),
+        ("failure", SnoozedTooOften),
+    ]
+
+
 async def test_what_is_noted_of_jobs(make_stage: MakeStage, redis: Redis) -> None:
     """Losses and snoozes side by side, kept from when the job is due on."""
     digest, store = codec.digest(ITEM), make_stage().queue.store

@@ -15,12 +15,14 @@ from resqpy.base.errors import (
     JobCancelled,
     JobTimeout,
     SnoozedTooOften,
+    TaskUnfinished,
     UnknownTask,
+    UsageError,
     WorkerStopped,
     add_note,
 )
 from resqpy.base.imports import MISSPELLED, near_match
-from resqpy.engine.definition import NEED_NO_LOOK, Definition, finished
+from resqpy.engine.definition import NEED_NO_LOOK, Definition, finished, unfinished
 from resqpy.engine.lifecycle import (
     EXPIRED,
     RETURNED,
@@ -107,6 +109,7 @@ async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
     limit = None if plugin.hook_timeout is None else HookLimit(run, plugin)
     try:
         await (plugin.around(run, call_next) if limit is None else limit.around(call_next))
+        _refuse_left(run, plugin)
     except asyncio.CancelledError as error:
         late = limit is not None and limit.over
         if not late and (run.cancelled or run.interrupted):
@@ -117,9 +120,27 @@ async def _layer(run: Run, plugin: Plugin, call_next: CallNext) -> None:
         _plugin_failed(run, error)
 
 
+def _refuse_left(run: Run, plugin: Plugin) -> None:
+    """Refuse what a plugin can't mean as the run's result or error."""
+    words, result = f"{plugin.name}, a plugin or middleware, set", run.result
+    error: Any = run.error
+    if error is not None and not isinstance(error, BaseException):
+        run.error = None
+        raise UsageError(
+            f"{words} the error of {run.class_name!r} to {error!r}, which is no exception"
+        )
+    if type(result) not in NEED_NO_LOOK and (message := unfinished(result)):
+        run.result = None
+        raise TaskUnfinished(f"{words} the result of {run.class_name!r} to {message}")
+
+
 def _plugin_failed(run: Run, error: BaseException) -> None:
-    """A plugin's error fails the job, whatever was decided; unless the worker stopped the job."""
+    """A plugin's error fails the job, and its snooze delays it, whatever was decided; unless a stop did."""
     if run.interrupted and isinstance(run.error, WorkerStopped):
+        return
+    if isinstance(error, Snooze) and not run.cancelled:
+        run.error = run.outcome = None
+        _snooze(run, error)
         return
     if error is not run.error and error.__context__ is None:
         error.__context__ = run.error  # so that the traceback shows both

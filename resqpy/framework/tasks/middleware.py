@@ -115,10 +115,14 @@ def performer(
     def arguments(args: tuple[Any, ...]) -> dict[str, Any]:
         current = current_run.get()
         try:
-            params = call_of(task, current).params if middleware else params_of(task, args)
+            params: Any = call_of(task, current).params if middleware else params_of(task, args)
         except InvalidInputs as error:
             current.state[INPUTS_REFUSED] = error
             raise
+        if type(params) is not dict:
+            raise UsageError(
+                f"middleware set the params of {task.name!r} to {params!r}, which is no dict"
+            )
         return signature.arguments(params, current.worker)
 
     if around or signature.resources:
