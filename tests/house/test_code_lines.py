@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4300, 29),
+    "base": (4303, 29),
     "cli": (6158, 51),
     "contrib": (1084, 16),
     "diagnosis": (2952, 15),
