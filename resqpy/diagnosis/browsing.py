@@ -6,28 +6,30 @@ somebody looks at them.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import codec, reading
-from resqpy.base.errors import UsageError
+from resqpy.base.keys import split_priority
 from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
 from resqpy.diagnosis.queues import QueueAges, drain_words
-from resqpy.diagnosis.workers import SeenWorker
+from resqpy.diagnosis.workers import SeenWorker, worked
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
 from resqpy.engine.inspect.inspector import Resque
-from resqpy.engine.worker.queues import QueueNames
+from resqpy.engine.worker.queues import is_plain
 from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
+from resqpy.store.overview import Numbers
 from resqpy.store.sweep import Item, Sweep
 
 PAGE = 50  # rows
 _ALL = Wanted()
 _NEAR = 1000  # positions around a hint
 _WINDOW = 1000  # entries read at once by a filter
-_LOOK = 10_000  # entries that a filter looks at for one page
+_LOOK = 5000  # entries that a filter looks at for one page
 WITHIN = 100_000  # entries of a list that are grouped, or among which one is looked for
 
 
@@ -69,32 +71,52 @@ class QueuesPage:
 
 @dataclass(frozen=True)
 class AllQueues:
-    """What is known of all queues, read at once with whatever else a page needs."""
+    """What is known of all queues.
 
-    lengths: Mapping[str, int]
-    workers: Sequence[SeenWorker]
+    Attributes:
+        numbers: of the installation.
+        names: those of the queues, those with most jobs first.
+        ages: as a leader of resqpy sees them.
+    """
+
+    numbers: Numbers
+    names: Sequence[str]
     ages: QueueAges
-    limits: Mapping[str, RunningLimit]
+
+    @classmethod
+    def of(cls, numbers: Numbers) -> AllQueues:
+        """In order."""
+        lengths = numbers.queues
+        names = sorted(lengths, key=lambda name: (-lengths[name], name))
+        ages = QueueAges(numbers.now_ms, numbers.ages is not None, numbers.ages or {})
+        return cls(numbers, names, ages)
 
 
 async def queues_page(
-    store: Store, known: AllQueues, *, text: str = "", start: int = 0, size: int = PAGE
+    resque: Resque,
+    known: AllQueues,
+    workers: Sequence[SeenWorker],
+    *,
+    text: str = "",
+    start: int = 0,
+    size: int = PAGE,
 ) -> QueuesPage:
-    """Queues whose name contains a text. One round trip."""
-    lengths, seen = known.lengths, known.ages
-    found = sorted(
-        (n for n in lengths if text.lower() in n.lower()), key=lambda n: (-lengths[n], n)
-    )
+    """Queues whose name contains a text. Two round trips."""
+    lengths, seen, found = known.numbers.queues, known.ages, known.names
+    if text:
+        found = [name for name in found if text.lower() in name.lower()]
     names = found[start : start + size]
-    pauses = await overview.queue_pauses(store, names)
-    heard = listeners([each for each in known.workers if each.lives(seen.now_ms)], names)
+    pauses, limits = await asyncio.gather(
+        overview.queue_pauses(resque.store, names), resque.running_limits()
+    )
+    heard = listeners([each for each in workers if each.lives(seen.now_ms)], names)
     rows = [
         SeenQueue(
             name,
             lengths[name],
             heard[name],
             pauses.get(name),
-            known.limits.get(name),
+            limits.get(name),
             seen.words(name, lengths[name]),
             _drain(seen, name),
         )
@@ -109,15 +131,14 @@ def _drain(seen: QueueAges, name: str) -> str:
 
 
 def listeners(workers: Sequence[SeenWorker], names: Sequence[str]) -> Mapping[str, int]:
-    """How many workers take jobs of each queue: thousands of workers have few different lists of queues."""
+    """How many workers take jobs of each queue; a list of others is not looked at."""
     heard: Counter[str] = Counter()
+    meant = {*names, *(split_priority(each)[0] for each in names)}
     for wanted, number in Counter(each.queues for each in workers).items():
-        try:
-            taken = QueueNames(wanted)
-        except UsageError:  # of a foreign program; none of ours could have it
+        specs = wanted.split(",")
+        if all(map(is_plain, specs)) and meant.isdisjoint(e.partition("=")[0] for e in specs):
             continue
-        taken.resolve(list(names))
-        heard.update(dict.fromkeys(set(names).intersection(taken.names), number))
+        heard.update(dict.fromkeys(worked(wanted, names), number))
     return heard
 
 
@@ -216,7 +237,7 @@ class FailedPage:
 async def failed_page(
     resque: Resque, source: str, wanted: Wanted, cursor: str | None = None, size: int = PAGE
 ) -> FailedPage:
-    """A page of failed jobs. Two round trips without a filter; with one, it looks at ten thousand entries.
+    """A page of failed jobs. Two round trips without a filter; with one, it looks at five thousand entries.
 
     Args:
         cursor: of the page before: the position of its last entry, and the digest of that.
@@ -299,6 +320,7 @@ async def failed_groups(resque: Resque, wanted: Wanted = _ALL) -> FailedGroups:
 # -- delayed jobs --
 
 _HEAD = 20  # jobs of each second
+_JOBS = 100  # of a page: so many are enough
 
 
 @dataclass(frozen=True)
@@ -351,11 +373,15 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
             for command in [("LLEN", key), ("LRANGE", key, 0, _HEAD - 1)]
         ]
     )
-    times = [
-        DueTime(second, [reading.show_delayed(raw) for raw in raws], length)
-        for second, length, raws in zip(seconds, replies[::2], replies[1::2], strict=False)
-        if length
-    ]
+    times: list[DueTime] = []
+    shown = 0
+    for second, length, raws in zip(seconds, replies[::2], replies[1::2], strict=False):
+        if shown >= _JOBS:
+            later = second
+            break
+        shown += len(raws)
+        if length:
+            times.append(DueTime(second, [reading.show_delayed(raw) for raw in raws], length))
     return DelayedPage(times, total, later)
 
 

@@ -61,8 +61,8 @@ class Period:
 
 PERIODS = {
     "1h": Period(MINUTES, 60, 1, "hour", "a minute"),
-    "8h": Period(MINUTES, 480, 5, "8 hours", "in 5 minutes"),
-    "72h": Period(TENS, 432, 6, "3 days", "an hour"),
+    "8h": Period(TENS, 48, 1, "8 hours", "in 10 minutes"),
+    "72h": Period(HOURS, 72, 1, "3 days", "an hour"),
     "30d": Period(HOURS, 720, 12, "30 days", "in 12 hours"),
 }
 

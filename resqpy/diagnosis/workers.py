@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base import activejob, codec, reading
+from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
 from resqpy.base.model import (
@@ -76,9 +77,7 @@ class SeenWorker:
 
     def works(self, queue: str) -> bool:
         """Whether it takes jobs from a queue."""
-        names = QueueNames(self.queues)
-        names.resolve([queue])
-        return queue in names.names
+        return queue in worked(self.queues, [queue])
 
     def life(self, now_ms: int) -> Life:
         """Whether its heartbeat is recent; workers of PHP and older Ruby never send one."""
@@ -131,6 +130,16 @@ class SeenWorker:
             "began_at": texts.iso(self.began_ms),
             "last_seen": texts.iso(self.seen_ms),
         }
+
+
+def worked(wanted: str, queues: Sequence[str]) -> set[str]:
+    """Which of some queues a worker works that names its own so; none, if no worker of ours could be named so."""
+    try:
+        names = QueueNames(wanted)
+    except UsageError:  # a foreign program's
+        return set()
+    names.resolve(list(queues))
+    return set(queues).intersection(names.names)
 
 
 async def all_workers(inspector: Inspector, only: str | None = None) -> list[SeenWorker]:

@@ -30,7 +30,6 @@ from resqpy.base.masking import Redaction
 from resqpy.diagnosis.browsing import FailedGroups, failed_groups
 from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.doctor import Diagnosis
-from resqpy.diagnosis.history import PERIODS, RunHistory, load
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.options import LeaderOptions
 from resqpy.framework.api.api import now
@@ -50,7 +49,7 @@ from resqpy.web.asking import LOOPBACK, SAFE, Refusal, as_asked, check_host, che
 from resqpy.web.bulk import BulkRuns
 from resqpy.web.live import LiveEvents
 from resqpy.web.pages.area import PAGES
-from resqpy.web.remembering import Remembered, SharedPages
+from resqpy.web.remembering import Everything, Remembered, SharedPages
 from resqpy.web.signin import Sessions
 from resqpy.web.tokens import PREFIX, bearer, by_token
 from resqpy.web.vault import MemoryVault, RedisVault, Vault
@@ -70,7 +69,6 @@ HEADERS = {
 }
 
 _CHECKED_S = _GROUPED_S = 30  # what takes long to read is kept so long
-_HOUR_S = 10
 _SAMPLE_AT_S = 20  # of a minute: a leader has done it by then
 
 # The first that has a path answers it.
@@ -168,7 +166,7 @@ class Console:
         live, installation: events for all who watch, and numbers for all who ask; once `open` has been called.
         problems: what `resqpy doctor` finds without long searches.
         groups: the failed jobs by task and exception.
-        hour: what ran in the last hour.
+        everything: all queues, all workers, and what ran.
         pages: what many may watch at once.
         bulk: what is done with many failed jobs in the background.
     """
@@ -187,7 +185,7 @@ class Console:
         self.sessions: Sessions | None = None
         self.problems: Remembered[list[Problem]] = Remembered(self._problems, _CHECKED_S)
         self.groups: Remembered[FailedGroups] = Remembered(self._groups, _GROUPED_S)
-        self.hour: Remembered[RunHistory] = Remembered(self._hour, _HOUR_S)
+        self.everything = Everything(lambda: self.resque)
         self._sampling: OwnTask[None] | None = None
         self.pages = SharedPages()
         self.bulk = BulkRuns()
@@ -232,7 +230,7 @@ class Console:
                 self._resque = Resque(found, self.registry.definitions if self.registry else None)
                 # who may only read may run no scripts either
                 self._resque.store.scripts = not self.options.read_only
-                self.live = LiveEvents(self._resque.store, self.pages.news)
+                self.live = LiveEvents(self._resque.store, self.everything.numbers, self.pages.news)
                 self.installation = Installation(self._resque.store)
                 if not self.options.read_only:
                     self._sampling = own_task(
@@ -249,8 +247,10 @@ class Console:
     async def _groups(self) -> FailedGroups:
         return await failed_groups(self.resque)
 
-    async def _hour(self) -> RunHistory:
-        return await load(self.resque.store, PERIODS["1h"])
+    def forget(self) -> None:
+        """Read again what pages show, because something was changed."""
+        self.pages.forget()
+        self.everything.forget()
 
     @staticmethod
     async def _sample(store: Store) -> None:
@@ -266,9 +266,9 @@ class Console:
         """Close the connection; a later request opens it again."""
         if self._sampling is not None:
             self._sampling.end()
-        self.hour.close()
         self.problems.close()
         self.groups.close()
+        self.everything.forget(history=True)
         self.pages.forget()
         await self.bulk.close()
         found, self._resque = self._resque, None
@@ -337,7 +337,7 @@ class Console:
             return await endpoint.handler(visit)
         finally:
             if request.method not in SAFE:
-                self.pages.forget()
+                self.forget()
 
     async def access_of(self, request: Request) -> Access | None:
         """Who sends a request: its token says so, a session, or the application around, which may have tokens of

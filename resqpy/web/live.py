@@ -5,15 +5,15 @@ while somebody watches.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import OwnTask, first_of, own_task
 from resqpy.base.errors import StoreError, StoreUnavailable
-from resqpy.store import overview
 from resqpy.store.connection.client import Store
+from resqpy.store.overview import Numbers
 from resqpy.tracked.events import ANY, CONNECTED, TaskEvents
 
 MOST = 100  # watchers of a process
@@ -50,11 +50,17 @@ class LiveEvents:
     missed (`resync`).
 
     Args:
+        numbers: reads those of the installation, as pages show them.
         on_news: called before watchers are told of numbers, or that something may have been missed.
     """
 
-    def __init__(self, store: Store, on_news: Callable[[], None] = lambda: None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        numbers: Callable[[], Awaitable[Numbers]],
+        on_news: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._numbers = numbers
         self._on_news = on_news
         self._watchers: set[Watcher] = set()
         self._changing = asyncio.Lock()
@@ -146,7 +152,7 @@ class LiveEvents:
             await asyncio.sleep(max(_LEAST_S, _COST_FACTOR * cost_s))
 
     async def _look(self) -> Mapping[str, Any]:
-        found = await overview.count(self._store, {})
+        found = await self._numbers()
         return {
             "waiting": sum(found.queues.values()),
             "failed": sum(found.failed.values()),

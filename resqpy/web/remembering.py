@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
+from resqpy.diagnosis.browsing import AllQueues
+from resqpy.diagnosis.history import PERIODS, Period, RunHistory, load
+from resqpy.diagnosis.workers import SeenWorker, all_workers
+from resqpy.store import overview
 from resqpy.web.access import ADMIN, OPERATE, READ
 from resqpy.web.rendering import OF_ONE_VISIT, RenderedPage
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from resqpy.engine.inspect.inspector import Resque
     from resqpy.web.visit import Endpoint, Visit
 
 T = TypeVar("T")
+
+# Of what is read of everything there is:
+_SHARE = 0.02  # of the time goes into reading it, at most
+_OLD = 10  # times as long it can be used while it is read again,
+_OLDEST_S = 60.0  # but no longer
+_BRIEF_S = 0.005  # that somebody waits for it then
 
 
 class Remembered(Generic[T]):
@@ -26,17 +37,25 @@ class Remembered(Generic[T]):
     Args:
         seconds: how long.
         from_start: from when reading began: nothing that is older is ever given.
+        of_all: it is read of everything there is, so it may take long: then it is kept for longer, and while it is
+            read again callers get what was read before, if that is not older than a minute.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[T]], seconds: float, *, from_start: bool = False
+        self,
+        read: Callable[[], Awaitable[T]],
+        seconds: float,
+        *,
+        from_start: bool = False,
+        of_all: bool = False,
     ) -> None:
         self._read = read
         self.seconds = seconds
         self._from_start = from_start
+        self._of_all = of_all
         self._task: OwnTask[T] | None = None
         self._value: T | None = None
-        self._until_s = float("-inf")
+        self._since_s = self._until_s = self._usable_until_s = float("-inf")
 
     @property
     def over(self) -> bool:
@@ -54,25 +73,47 @@ class Remembered(Generic[T]):
         """
         if self._value is not None and SYSTEM_CLOCK.monotonic() < self._until_s:
             return self._value
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = own_task(self._keep(), "resqpy-console-reading")
         task = self._task
+        if self._value is not None and SYSTEM_CLOCK.monotonic() < self._usable_until_s:
+            patience_s = _BRIEF_S
         await asyncio.wait({task}, timeout=patience_s)
         if not task.done():
             return self._value
         self._task = None if self._task is task else self._task
         return None if task.cancelled() else task.result()
 
+    async def current(self) -> T:
+        """What was read last, or is being read; also if that begins once more meanwhile.
+
+        Raises:
+            Exception: what reading raises.
+        """
+        while (found := await self.get()) is None:
+            pass
+        return found
+
+    @property
+    def age_s(self) -> float:
+        """How old it is, in seconds."""
+        return SYSTEM_CLOCK.monotonic() - self._since_s
+
     async def _keep(self) -> T:
         began_s = SYSTEM_CLOCK.monotonic()
         found = await self._read()
-        since_s = began_s if self._from_start else SYSTEM_CLOCK.monotonic()
-        self._value, self._until_s = found, since_s + self.seconds
+        now_s, keep_s = SYSTEM_CLOCK.monotonic(), self.seconds
+        if self._of_all:
+            keep_s = max(keep_s, (now_s - began_s) / _SHARE)
+            self._usable_until_s = now_s + min(keep_s * _OLD, _OLDEST_S)
+        self._since_s = began_s if self._from_start else now_s
+        self._value, self._until_s = found, self._since_s + min(keep_s, _OLDEST_S)
         return found
 
     def forget(self) -> None:
         """Read it again for the next caller, because something was changed."""
-        self._value, self._until_s = None, float("-inf")
+        self._value = None
+        self._until_s = self._usable_until_s = float("-inf")
         self.close()
 
     def close(self) -> None:
@@ -82,7 +123,47 @@ class Remembered(Generic[T]):
             task.end()
 
 
+class Everything:
+    """What is read of everything there is, once for all pages and all who watch.
+
+    Args:
+        resque: gives the Redis, once it is known.
+
+    Attributes:
+        history: what ran, by the name of the period.
+    """
+
+    def __init__(self, resque: Callable[[], Resque]) -> None:
+        self._resque = resque
+        self.queues: Remembered[AllQueues] = Remembered(self._queues, 0, of_all=True)
+        self.workers: Remembered[Sequence[SeenWorker]] = Remembered(
+            lambda: all_workers(resque()), 0, of_all=True
+        )
+        self.history: dict[str, Remembered[RunHistory]] = {
+            name: Remembered(partial(self._ran, period), HISTORY_S, of_all=True)
+            for name, period in PERIODS.items()
+        }
+
+    async def _queues(self) -> AllQueues:
+        return AllQueues.of(await overview.count(self._resque().store, {}))
+
+    async def _ran(self, period: Period) -> RunHistory:
+        return await load(self._resque().store, period)
+
+    async def numbers(self) -> overview.Numbers:
+        """Those of the installation, as pages show them."""
+        return (await self.queues.current()).numbers
+
+    def forget(self, *, history: bool = False) -> None:
+        """Read it again; the history, too, if that is said."""
+        self.queues.forget()
+        self.workers.forget()
+        for each in self.history.values() if history else ():
+            each.forget()
+
+
 _MOST = 50  # pages
+HISTORY_S = 10.0  # as often as processes write it
 CURRENT_S = 2.0  # what is shared for longer, such as the history, has no news in this time
 
 
@@ -100,6 +181,7 @@ class SharedPages:
         """The page. Who has just changed something gets a new one: it may have been in another process."""
         query = visit.request.query_params.multi_items()
         if any(name == "done" for name, _ in query):
+            visit.console.forget()
             return await endpoint.handler(visit)
         asked = tuple(pair for pair in query if pair[0] not in OF_ONE_VISIT)
         may = tuple(visit.who.allows(scope) for scope in (READ, OPERATE, ADMIN))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.benchmarks import (
     autoscale,
     breakdown,
+    console,
     drain,
     enqueue,
     first_job,
@@ -26,8 +27,9 @@ from tests.benchmarks.runner import Bench
 
 _PARTS = (
     drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, limits, tracked,
-    start, autoscale, first_job, rules,
+    start, autoscale, first_job, rules, console,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
-# The curve takes its own minutes, the first jobs and the rules an installation.
-DEFAULT = [name for name in ALL if name not in (autoscale.NAME, first_job.NAME, rules.NAME)]
+# The curve and the full Redis take minutes of their own, the first jobs and the rules an installation.
+_BY_NAME = {part.NAME for part in (autoscale, first_job, rules, console)}
+DEFAULT = [name for name in ALL if name not in _BY_NAME]

@@ -41,6 +41,7 @@ class Browser(httpx2.AsyncClient):
     async def _anew(self, _request: httpx2.Request) -> None:
         if self._console is not None:
             self._console.pages.forget()
+            self._console.everything.forget(history=True)
 
     async def sign_in(self, console: Console, role: str = "admin") -> None:
         """Open a one-time link and press its button."""

@@ -104,6 +104,7 @@ _KINDS = {"LLEN": "list", "LRANGE": "list", "LINDEX": "list", "SMEMBERS": "set",
           "ZCARD": "sorted set", "ZRANGE": "sorted set", "ZSCAN": "sorted set", "HGETALL": "hash",
           "HMGET": "hash", "HLEN": "hash", "GET": "string"}  # fmt: skip
 _COUNTS = ("ZCARD", "SCARD", "LLEN", "HLEN")
+_LOOKS = 1000  # of a round trip
 _LOADS = 20  # of a script, until it is present when called
 _NAMED_KEYS = 6  # of a script, named when one of them has another type or is forbidden
 
@@ -216,8 +217,12 @@ class Store:
         return await self.all_checked(replies, commands, line)
 
     async def look(self, commands: Sequence[Command]) -> list[Any]:
-        """Like `pipeline`, for reads only: a key of the wrong type counts as empty and is noted."""
-        replies = await self.line.send(commands) if commands else []
+        """Like `pipeline`, for reads only: a key of the wrong type counts as empty and is noted. A round trip for
+        each thousand: with more at once, nobody else's would be sent or read meanwhile.
+        """
+        replies: list[Any] = []
+        for start in range(0, len(commands), _LOOKS):
+            replies += await self.line.send(commands[start : start + _LOOKS])
         pairs = zip(replies, commands, strict=True)
         return [self._seen(reply, command) for reply, command in pairs]
 

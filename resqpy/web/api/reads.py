@@ -466,7 +466,7 @@ READS = [
     _get("/queues/{queue}", "A queue.", _queue, QUEUE, answer=_QUEUE_SCHEMA, problems=_NOT_FOUND),
     _get("/queues/{queue}/jobs", "The jobs that wait in a queue, the next to run first.",
          _queue_jobs, QUEUE, *_PAGES, answer=paged(_ITEM), problems=_MOVED),
-    _get("/failed", "Failed jobs, the newest first. With a filter, one page looks at no more than 10,000 "
+    _get("/failed", "Failed jobs, the newest first. With a filter, one page looks at no more than 5,000 "
          "entries, so it may be short and have a next one.",
          _failed_page, *_FILTERS, LIST, *_PAGES, answer=paged(_ITEM), problems=_MOVED),
     _get("/failed/groups", "Failed jobs by task and exception, the largest group first, of the newest 100,000: "

@@ -23,12 +23,11 @@ from resqpy.web.pages import (
     tracked,
     workers,
 )
-from resqpy.web.remembering import CURRENT_S
+from resqpy.web.remembering import CURRENT_S, HISTORY_S
 from resqpy.web.rendering import page, static
 from resqpy.web.visit import Area, Endpoint, Handler, Visit
 
 _PASSING = (502, 503, 504)  # troubles of Redis
-_HISTORY_S = 10.0  # as often as processes write it
 
 
 def refused(visit: Visit, refusal: Refusal) -> Response:
@@ -113,7 +112,7 @@ PAGES = Area(
         Endpoint("/limits/{of}/{name}", limits.change_page, scope=OPERATE),
         _change("/limits/{verb}", limits.change),
         _watched("/redis", server.redis_page),
-        _watched("/metrics", metrics.metrics_page, _HISTORY_S),
+        _watched("/metrics", metrics.metrics_page, HISTORY_S),
         Endpoint("/audit", auditing.audit_page, scope=ADMIN),
         Endpoint("/access", granting.access_page, scope=ADMIN),
         _change("/access/{kind}/make", granting.make, ADMIN),

@@ -21,6 +21,7 @@ from resqpy.web.rendering import page
 from resqpy.web.views import WHOLE, FailedRow, Shown, failed_row, first_line
 from resqpy.web.visit import Visit
 
+_GROUPS = 100
 _PATIENCE_S = 2.0  # for the groups, which are counted in the background
 NONE = "(none)"  # stands for a group without a task or exception
 
@@ -69,8 +70,8 @@ async def groups_page(visit: Visit) -> Response:
     return page(
         visit,
         "failed",
-        rows=rows[:200],
-        left=max(0, len(rows) - 200),
+        rows=rows[:_GROUPS],
+        left=max(0, len(rows) - _GROUPS),
         found=found,
         text=text,
         none_word=NONE,

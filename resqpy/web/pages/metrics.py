@@ -60,7 +60,10 @@ async def metrics_page(visit: Visit) -> Response:
             "There is no such period",
             f"{period[:60]!r} is none of {', '.join(PERIODS)}{near}.",
         )
-    found = await load(visit.resque.store, PERIODS[period], task or None)
+    if task:
+        found = await load(visit.resque.store, PERIODS[period], task)
+    else:
+        found = await visit.console.everything.history[period].current()
     unsampled = _READ_ONLY if visit.console.options.read_only else _NOT_YET
     return page(
         visit, "metrics", view=_view(found, period), period=period, periods=PERIODS, task=task,

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 from starlette.responses import PlainTextResponse, Response
 
-from resqpy.diagnosis.browsing import AllQueues, SeenQueue, queues_page
+from resqpy.diagnosis.browsing import SeenQueue, queues_page
 from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.history import PERIODS, RunHistory, RunStats
-from resqpy.diagnosis.queues import ages
-from resqpy.diagnosis.workers import all_workers
-from resqpy.store import overview
 from resqpy.store.history import HistoryMark
 from resqpy.store.leader import led, standing
 from resqpy.web import charts
@@ -38,6 +35,7 @@ class OverviewView:
         ran: the runs of the last hour; None: nothing ran.
         ends, places: what stands below it, and its marks.
         worst: the tasks that failed most in that time.
+        old_s: how old the numbers are.
     """
 
     waiting: int
@@ -58,6 +56,7 @@ class OverviewView:
     ends: Sequence[str]
     places: Sequence[tuple[float, HistoryMark]]
     worst: Sequence[tuple[str, RunStats]]
+    old_s: float
 
 
 async def healthz(_visit: Visit) -> Response:
@@ -67,18 +66,16 @@ async def healthz(_visit: Visit) -> Response:
 
 async def overview_page(visit: Visit) -> Response:
     """A few numbers, the longest queues, and what is wrong."""
-    resque = visit.resque
-    hour = await visit.console.hour.get()
-    numbers, locks, workers, seen, limits, problems = await asyncio.gather(
-        overview.count(resque.store, {}),
-        standing(resque.store, visit.console.options.leader.ruby_lock_prefix),
-        all_workers(resque),
-        ages(resque),
-        resque.running_limits(),
-        visit.console.problems.get(_PATIENCE_S),
+    resque, console, everything = visit.resque, visit.console, visit.console.everything
+    hour, known, workers, locks, problems = await asyncio.gather(
+        everything.history["1h"].current(),
+        everything.queues.current(),
+        everything.workers.current(),
+        standing(resque.store, console.options.leader.ruby_lock_prefix),
+        console.problems.get(_PATIENCE_S),
     )
-    known = AllQueues(numbers.queues, workers, seen, limits)
-    longest = await queues_page(resque.store, known, size=_QUEUES)
+    numbers = known.numbers
+    longest = await queues_page(resque, known, workers, size=_QUEUES)
     live = [each for each in workers if each.lives(numbers.now_ms)]
     leaders = [f"{each.holder} ({each.language})" for each in locks if each.holder]
     return page(
@@ -98,10 +95,11 @@ async def overview_page(visit: Visit) -> Response:
             paused=numbers.paused,
             leader=", ".join(leaders),
             idle="" if leaders else led(locks).idle,
-            ran=charts.runs(hour.points, PERIODS["1h"].step) if hour and hour.total.runs else None,
-            ends=charts.ends(hour, _MINUTE_MS) if hour else (),
-            places=charts.mark_places(hour, _MINUTE_MS) if hour else (),
-            worst=_worst(hour) if hour else (),
+            ran=charts.runs(hour.points, PERIODS["1h"].step) if hour.total.runs else None,
+            ends=charts.ends(hour, _MINUTE_MS),
+            places=charts.mark_places(hour, _MINUTE_MS),
+            worst=_worst(hour),
+            old_s=everything.queues.age_s,
             problems=problems and sorted(problems, key=lambda each: not each.grave),
         ),
     )

@@ -12,14 +12,11 @@ from starlette.responses import Response
 from resqpy.base.model import QueuePause, RunningLimit
 from resqpy.diagnosis.browsing import (
     PAGE,
-    AllQueues,
     find_near,
     is_queue,
     queue_page,
     queues_page,
 )
-from resqpy.diagnosis.queues import ages
-from resqpy.diagnosis.workers import all_workers
 from resqpy.store import overview, queues as queue_store
 from resqpy.web import changing
 from resqpy.web.asking import Refusal, segment
@@ -52,12 +49,11 @@ async def all_queues(visit: Visit) -> Response:
     """The queues, the longest first."""
     query = visit.request.query_params
     start, text = number_in(query, "from"), text_in(visit, "q")
-    resque = visit.resque
-    known = await asyncio.gather(
-        resque.lengths(), all_workers(resque), ages(resque), resque.running_limits()
-    )
-    found = await queues_page(resque.store, AllQueues(*known), text=text, start=start)
-    return page(visit, "queues", view=found, text=text, start=start, size=PAGE)
+    everything = visit.console.everything
+    known, workers = await asyncio.gather(everything.queues.current(), everything.workers.current())
+    found = await queues_page(visit.resque, known, workers, text=text, start=start)
+    old_s = everything.queues.age_s
+    return page(visit, "queues", view=found, text=text, start=start, size=PAGE, old_s=old_s)
 
 
 async def one_queue(visit: Visit) -> Response:

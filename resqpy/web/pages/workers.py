@@ -71,13 +71,15 @@ async def all_workers_page(visit: Visit) -> Response:
     """Workers: those at work first, the silent ones last."""
     start, text = number_in(visit.request.query_params, "from"), text_in(visit, "q").lower()
     found, locks, paused, now_ms = await asyncio.gather(
-        all_workers(visit.resque),
+        visit.console.everything.workers.current(),
         standing(visit.resque.store, visit.console.options.leader.ruby_lock_prefix),
         overview.is_paused(visit.resque.store),
         visit.resque.now_ms(),
     )
-    found = [each for each in found if text in each.worker_id.lower()]
-    found.sort(key=lambda each: (not each.lives(now_ms), each.work is None, each.worker_id))
+    found = sorted(
+        (each for each in found if text in each.worker_id.lower()),
+        key=lambda each: (not each.lives(now_ms), each.work is None, each.worker_id),
+    )
     shown = Shown(visit)
     return page(
         visit, "workers", rows=[_row(shown, each, now_ms) for each in found[start : start + _ROWS]],

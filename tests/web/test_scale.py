@@ -1,0 +1,76 @@
+"""What pages cost does not grow with what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resqpy.web.app import Console
+from tests.support.filled import PATHS, Fill, commands, fill
+from tests.web.conftest import Browser, MakeConsole, as_role
+
+SMALL = Fill(queues=120, waiting=600, delayed=600, failed=300, workers=120, tracked=300, ran=3)
+
+
+async def costs(console: Console, redis: Redis, path: str) -> tuple[int, int, int]:
+    """Round trips, commands, and bytes of a page, where what is read of everything there is has been read."""
+    async with Browser(console, shares=True) as browser:
+        await browser.get(path)  # its scripts are loaded now
+        console.pages.forget()
+        line = console.resque.store.line
+        await redis.config_resetstat()
+        before = line.round_trips
+        answer = await browser.get(path)
+        assert answer.status_code == 200
+        return line.round_trips - before, await commands(redis), len(answer.content)
+
+
+@pytest.mark.timeout(60)
+async def test_ten_times_as_much_costs_the_same(make_console: MakeConsole, redis: Redis) -> None:
+    """Of jobs, failed jobs, delayed ones, tracked tasks, queues and workers: for each page."""
+    found = []
+    for wanted in (SMALL, SMALL * 10):
+        await redis.flushdb()
+        console = make_console(authenticate=as_role("admin"))
+        await console.open()
+        await fill(redis, console.resque.store, wanted)
+        all_of = console.everything
+        kept: list[Any] = [
+            *all_of.history.values(), all_of.queues, all_of.workers, console.problems, console.groups,
+        ]  # fmt: skip
+        for each in kept:
+            await each.get()
+            each._until_s = float("inf")
+        found.append({path: await costs(console, redis, path) for path in PATHS})
+        await console.close()
+    few, many = found
+    for path in PATHS:
+        if "class=" in path:  # looks at no more than five windows of a thousand
+            assert many[path][0] <= few[path][0] + 5, path
+            assert many[path][1] <= few[path][1] + 5, path
+        else:
+            assert many[path][:2] == few[path][:2], path
+        assert many[path][2] < 300_000, path
+
+
+async def test_all_queues_and_workers_are_read_in_proportion_to_their_number(
+    make_console: MakeConsole, redis: Redis
+) -> None:
+    """In portions, between which others are answered; whatever waits in the queues."""
+    console = make_console(authenticate=as_role("admin"))
+    await console.open()
+    await fill(redis, console.resque.store, Fill(2500, 10_000, 1, 1, 500, 3, 1))
+    line, cost = console.resque.store.line, []
+    everything: list[Any] = [console.everything.queues, console.everything.workers]
+    for each in everything:
+        await redis.config_resetstat()
+        before = line.round_trips
+        await each.get()
+        cost.append((line.round_trips - before, await commands(redis)))
+    [of_queues, of_workers] = cost
+    assert of_queues[0] <= 6
+    assert 2500 < of_queues[1] < 2530
+    assert of_workers[0] <= 4
+    assert of_workers[1] < 20
