@@ -16,10 +16,10 @@ from resqpy.base import codec, reading
 from resqpy.base.keys import split_priority
 from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
 from resqpy.diagnosis.queues import QueueAges, drain_words
-from resqpy.diagnosis.workers import SeenWorker, worked
+from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
 from resqpy.engine.inspect.inspector import Resque
-from resqpy.engine.worker.queues import is_plain
+from resqpy.engine.worker.queues import is_plain, worked
 from resqpy.store import delayed, overview, queues
 from resqpy.store.connection.client import Store
 from resqpy.store.overview import Numbers

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from resqpy.base import activejob, codec, reading
-from resqpy.base.errors import UsageError
 from resqpy.base.foreign_time import moment_of
 from resqpy.base.masking import Redaction
 from resqpy.base.model import (
@@ -28,7 +27,7 @@ from resqpy.engine.inspect.inspector import Details, Inspector
 from resqpy.engine.inspect.worker_care import FRESH_MS
 from resqpy.engine.scheduler.foreign_care import BEATS
 from resqpy.engine.worker.identity import incarnation_of, place_of
-from resqpy.engine.worker.queues import QueueNames
+from resqpy.engine.worker.queues import worked
 from resqpy.store import workers
 from resqpy.store.overview import is_paused
 from resqpy.store.repair import checkup
@@ -130,16 +129,6 @@ class SeenWorker:
             "began_at": texts.iso(self.began_ms),
             "last_seen": texts.iso(self.seen_ms),
         }
-
-
-def worked(wanted: str, queues: Sequence[str]) -> set[str]:
-    """Which of some queues a worker works that names its own so; none, if no worker of ours could be named so."""
-    try:
-        names = QueueNames(wanted)
-    except UsageError:  # a foreign program's
-        return set()
-    names.resolve(list(queues))
-    return set(queues).intersection(names.names)
 
 
 async def all_workers(inspector: Inspector, only: str | None = None) -> list[SeenWorker]:

@@ -10,7 +10,7 @@ import pytest
 
 from resqpy.base.errors import InvalidQueueName, UsageError
 from resqpy.base.keys import Keys
-from resqpy.engine.worker.queues import QueueNames
+from resqpy.engine.worker.queues import QueueNames, worked
 from tests.support.working import working
 
 KNOWN = ["zeta", "Alpha", "_low", "mail_a", "mail_b", "mail_x", "a:b"]
@@ -244,3 +244,16 @@ async def test_a_worker_takes_by_weight(redis_url: str, redis: Any, slots: int) 
     assert names[:5] == ["top"] * 5
     assert names[-5:] == ["low"] * 5
     assert abs(names[5:805].count("a") - 600) <= 3 * slots
+
+
+@pytest.mark.parametrize("wanted", ["=1,*,!a", "mail=0", "a,!b=2"])
+def test_a_list_that_no_worker_of_ours_can_be_given(wanted: str) -> None:
+    """Another program, or an older version, has it in its id: it works none of our queues."""
+    with pytest.raises(UsageError):
+        QueueNames(wanted)
+    assert worked(wanted, ["mail", "a"]) == set()
+
+
+def test_which_of_some_queues_a_worker_works() -> None:
+    """By names, patterns and priorities."""
+    assert worked("mail,q*,!q2", ["mail", "mail^5", "q1", "q2", "x"]) == {"mail", "mail^5", "q1"}

@@ -18,7 +18,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4303, 29),
     "cli": (6158, 51),
     "contrib": (1084, 16),
-    "diagnosis": (2976, 15),
+    "diagnosis": (2968, 15),
     "embedded": (490, 6),
     "engine": (7082, 48),
     "framework": (8875, 54),

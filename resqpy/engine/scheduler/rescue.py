@@ -35,7 +35,7 @@ from resqpy.base.php import FAILED, WAITING, php_status
 from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours, queues_of
-from resqpy.engine.worker.queues import QueueNames
+from resqpy.engine.worker.queues import worked
 from resqpy.store import limits, queues, rescue, workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked
@@ -58,12 +58,6 @@ _LEFT = (
 
 Tell = Callable[..., None]
 T = TypeVar("T")
-
-
-def _works(spec: str, queue: str) -> bool:
-    names = QueueNames(spec)
-    names.resolve([queue])
-    return queue in names.names
 
 
 class RescueChore:
@@ -153,7 +147,7 @@ class RescueChore:
         turn, heard, unheard = list[Parked](), dict[str, bool](), dict[str, float]()
         for some, room in await limits.parked_now(self._store):
             if some.queue not in heard:
-                heard[some.queue] = any(_works(spec, some.queue) for spec in specs)
+                heard[some.queue] = any(worked(spec, [some.queue]) for spec in specs)
             if not heard[some.queue]:
                 unheard[some.queue] = self._unheard.get(some.queue, now_s)
             if room is None or now_s - unheard.get(some.queue, now_s) >= self.unheard_s:

@@ -132,6 +132,19 @@ class QueueNames:
         return [*map(keys.queue, names), keys.queues, keys.pause, keys.queue_pause("")]
 
 
+def worked(wanted: str, queues: Sequence[str]) -> set[str]:
+    """Which of some queues a worker takes jobs from whose list of queues is this text.
+
+    Other programs, and older versions, may have written what no worker of ours can be given: it works none.
+    """
+    try:
+        names = QueueNames(wanted)
+    except UsageError:
+        return set()
+    names.resolve(queues)
+    return set(queues).intersection(names.names)
+
+
 def _with_weight(part: QueueSpec) -> tuple[str, int | None]:
     """A name or pattern, and its weight, if it has one."""
     weight: object = None
