@@ -25,13 +25,15 @@ NEEDED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "mark": (("bury",), frozenset()),
     "take back": (FAULTS, frozenset()),
     "search": (FAULTS, frozenset()),
-    "void": (FAULTS, frozenset()),  # the rarest: in one of 16,000
+    "void": (FAULTS, frozenset()),
     "free": (FAULTS, frozenset({"hand on"})),
     "turn": (FAULTS, frozenset({"hand on"})),
     "due": (FAULTS, frozenset({"hand on"})),
     "by run": (FAULTS, frozenset()),
     "hand on": (("prune",), frozenset()),
 }
+
+RARE = {"void": 15_965}  # found in one walk of 16,000; where to begin, so that a test need not walk them all
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_each_rule_is_needed(rule: str) -> None:
 
     found = (
         seed
-        for seed in range(20_000)
+        for seed in (*range(RARE.get(rule, 0), 20_000), *range(RARE.get(rule, 0)))
         if walk(seed, seed // 2 % 4 + 1, without, faults)
         and not walk(seed, seed // 2 % 4 + 1, with_it, faults)
     )

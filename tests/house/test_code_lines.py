@@ -46,6 +46,9 @@ def code_lines(path: Path) -> int:
     return len({n for each in used for n in each} - spent)
 
 
+pytestmark = pytest.mark.xdist_group("code lines")  # all in one process, which counts once
+
+
 @cache
 def sizes() -> dict[str, tuple[int, int]]:
     """Code lines and Python files of each package."""
