@@ -100,8 +100,10 @@ class Progress:
 
     async def start(self) -> None:
         """One more process; one that can't reach Redis as it begins is begun anew."""
-        if not await self._start():
-            await self.start()
+        for _ in range(50):
+            if await self._start():
+                return
+        raise AssertionError(f"it could not begin: {self.told[-3:]}")
 
     async def _start(self) -> bool:
         options = RedisOptions(

@@ -33,7 +33,9 @@ NEEDED: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "hand on": (("prune",), frozenset()),
 }
 
-RARE = {"void": 15_965}  # found in one walk of 16,000; where to begin, so that a test need not walk them all
+RARE = {
+    "void": 15_965
+}  # found in one walk of 16,000; where to begin, so that a test need not walk them all
 
 
 @pytest.mark.parametrize(
