@@ -14,6 +14,7 @@ from resqpy.base import periodic
 from resqpy.base.foreign_time import noted_ms
 from resqpy.base.keys import Keys
 from resqpy.base.periodic import Periodic
+from resqpy.base.when import whole_number
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.delayed import FencingToken
 from resqpy.store.leader import run_fenced
@@ -87,11 +88,8 @@ async def history(store: Store, key: str) -> list[Fired]:
     """The last fires of a schedule, the first of them first."""
     [rows] = await store.look([("LRANGE", key, 0, -1)])
     found = [decode_name(row).split(" ") for row in rows]
-    return [
-        Fired(int(each[0]), int(each[1]), each[2])
-        for each in found
-        if len(each) == 3 and each[0].isdecimal() and each[1].isdecimal()
-    ]
+    read = [(*map(whole_number, each[:2]), each[2]) for each in found if len(each) == 3]
+    return [Fired(at, done, job) for at, done, job in read if at is not None and done is not None]
 
 
 class Firing(NamedTuple):

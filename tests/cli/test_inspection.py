@@ -480,8 +480,9 @@ def test_a_look_imports_little(redis_url: str, name: str) -> None:
 async def test_history_of_a_schedule(call: Any, redis: Redis) -> None:
     """The latest first, with how late each was; one that there is not is an error."""
     await redis.hset("resque:persistent_schedules", "hourly", '{"cron":"0 * * * *","class":"A"}')
-    rows = ("1790000000000 1790000002500 enqueued", "1790003600000 1790003600000 refused", "junk")
-    await redis.rpush("resque:resqpy:fires:ruby:hourly", *rows)
+    rows = ("1790000000000 1790000002500 enqueued", "1790003600000 1790003600000 refused")
+    junk = ("junk", f"{'9' * 5000} 1 enqueued", "1790000000000 ² enqueued")
+    await redis.rpush("resque:resqpy:fires:ruby:hourly", *rows, *junk)
 
     told = (await call("schedule", "history", "hourly", "--json")).json
     one = await call("schedule", "history", "hourly", "--limit", "1")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from resqpy.base.errors import StoreError, StoreMisconfigured
+from resqpy.base.when import whole_number
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.checks import Problem
 from resqpy.store.connection.client import Store
@@ -67,8 +68,7 @@ async def _slow(store: Store) -> str:
 
 def _facts(info: Mapping[str, str], slow: str) -> dict[str, list[tuple[str, str]]]:
     def number(name: str) -> int | None:
-        text = info.get(name, "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return whole_number(info.get(name, ""))
 
     def count(name: str) -> str:
         return "unknown" if (found := number(name)) is None else f"{found:,}"
