@@ -88,8 +88,12 @@ async def history(store: Store, key: str) -> list[Fired]:
     """The last fires of a schedule, the first of them first."""
     [rows] = await store.look([("LRANGE", key, 0, -1)])
     found = [decode_name(row).split(" ") for row in rows]
-    read = [(*map(whole_number, each[:2]), each[2]) for each in found if len(each) == 3]
-    return [Fired(at, done, job) for at, done, job in read if at is not None and done is not None]
+    fires = list[Fired]()
+    for each in found:
+        planned, fired = (whole_number(text) for text in (*each, "", "")[:2])
+        if len(each) == 3 and planned is not None and fired is not None:
+            fires.append(Fired(planned, fired, each[2]))
+    return fires
 
 
 class Firing(NamedTuple):

@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (1084, 16),
     "diagnosis": (2968, 15),
     "embedded": (490, 6),
-    "engine": (7082, 48),
+    "engine": (7085, 48),
     "framework": (8875, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
