@@ -19,18 +19,21 @@ import hashlib
 import hmac
 import http.client
 import logging
+import re
 import secrets
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from resqpy.base import codec
+from resqpy.base import codec, errors
 from resqpy.base.clock import SYSTEM_CLOCK
-from resqpy.base.errors import ResqpyError, UsageError
+from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.base.json_rules import explain
 from resqpy.base.periodic import to_datetime, to_ms
 from resqpy.base.when import Duration, duration_s
 from resqpy.framework.api.api import api
@@ -79,27 +82,29 @@ class WebhookEndpoint:
 
     def __post_init__(self) -> None:
         if isinstance(self.events, str) or isinstance(self.tasks, str):
-            raise UsageError("the events and tasks of an WebhookEndpoint are lists of names")
+            raise UsageError("the events and tasks of a WebhookEndpoint are lists of names")
         for event in self.events:
             if event not in EVENTS:
                 raise UsageError(f"there is no event {event!r}{near_match(event, EVENTS)}")
-        if not self.events:
+        if not self.events or not self.tasks:
             raise UsageError(
-                f"an WebhookEndpoint without events hears nothing; name some of {EVENTS}"
+                f"a WebhookEndpoint without events or tasks hears nothing; name some of {EVENTS}, and tasks"
             )
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        if not _is_url(self.url):
             raise UsageError(
-                "the url of an WebhookEndpoint begins with http:// or https:// and a host, without a login"
+                "the url of a WebhookEndpoint begins with http:// or https:// and a host, without a login, and "
+                "has no blanks; write other letters than those of ASCII as %C3%A4, and those of a host as xn--"
             )
-        duration_s(self.timeout, "the timeout of an WebhookEndpoint")
+        if not duration_s(self.timeout, "the timeout of a WebhookEndpoint"):
+            raise UsageError("the timeout of a WebhookEndpoint is 0, in which nobody can answer")
         self.key()
 
     def key(self) -> bytes:
         """The secret's bytes."""
-        if not self.secret:
+        secret: Any = self.secret
+        if not isinstance(secret, str) or secret in ("", "whsec_"):
             raise UsageError(
-                "an WebhookEndpoint needs a secret, with which its receiver checks events"
+                "a WebhookEndpoint needs a secret, with which its receiver checks events"
             )
         if not self.secret.startswith("whsec_"):
             return self.secret.encode()
@@ -107,7 +112,7 @@ class WebhookEndpoint:
             return base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
         except binascii.Error:
             raise UsageError(
-                "the secret of an WebhookEndpoint is no Base64 behind 'whsec_'"
+                "the secret of a WebhookEndpoint is no Base64 behind 'whsec_'"
             ) from None
 
     def wants(self, event: str, task: str) -> bool:
@@ -142,6 +147,9 @@ class WebhookMiddleware(Middleware):
         for hook, event in (("pre_processor", LATE), ("post_processor", FINISHED)):
             if event not in wanted:
                 setattr(cls, hook, getattr(Middleware, hook))
+
+    # what enqueues has its own limits, and a job is not to blame that it was slow
+    hook_timeout: ClassVar[Duration | None] = None
 
     async def pre_processor(self, call: TaskCall) -> None:
         """`schedule.late`, if it is."""
@@ -188,16 +196,46 @@ class WebhookMiddleware(Middleware):
                 inputs = {
                     "endpoint": name,
                     "event_id": f"evt_{secrets.token_hex(12)}",
-                    "event": told,
+                    "event": _fit(told),
                 }
                 try:
-                    await api.tasks.enqueue(TASK_NAME, inputs)
-                except ResqpyError as error:  # the job itself is not to blame
-                    _log.error("the webhook %s for %r was not enqueued: %s", event, name, error)
+                    done = await api.tasks.enqueue(TASK_NAME, inputs)
+                    why = "" if done else "a plugin or middleware forbade it"
+                except Exception as error:  # whatever a hook raises: the job itself is not to blame
+                    why = errors.told(error)
+                if why:
+                    _log.error("the webhook %s for %r was not enqueued: %s", event, name, why)
+
+
+def _is_url(url: object) -> bool:
+    if not isinstance(url, str) or not url.isascii() or re.search(r"[^!-~]", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    known = parts.scheme in ("http", "https") and port != 0
+    return known and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _fit(value: Any) -> Any:
+    """A value as JSON that may be enqueued: messages, and arguments of foreign jobs, may hold anything."""
+    if explain(value) is None:
+        return value
+    if isinstance(value, dict):
+        return {str(_fit(str(key))): _fit(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fit(each) for each in value]
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 class WebhookDelivery(Task):
-    """The task that delivers; derive from it beside the middleware. It is retried eight times, within a day."""
+    """The task that delivers; derive from it beside the middleware. It is retried eight times, within a day.
+
+    Its `time_limit`, unless it has another, is a second more than the longest timeout of its endpoints: that ends
+    what answers a little at a time.
+    """
 
     name = TASK_NAME
     endpoints: ClassVar[Mapping[str, WebhookEndpoint]] = {}
@@ -205,8 +243,14 @@ class WebhookDelivery(Task):
         "retry_limit": len(_AGAIN_MS) + 1,
         "backoff_strategy": _AGAIN_MS,
         "retry_jitter": 0.2,
-        "retry_exceptions": [WebhookRefused, OSError, http.client.HTTPException],
+        "retry_exceptions": [WebhookRefused, errors.JobTimeout, OSError, http.client.HTTPException],
     }
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if cls.endpoints and cls.time_limit is None:
+            longest_s = max(duration_s(each.timeout, "timeout") for each in cls.endpoints.values())
+            cls.time_limit = timedelta(seconds=longest_s + 1)
 
     def run(self, endpoint: str, event_id: str, event: dict[str, Any]) -> int:
         """Post an event; the status of the answer.
@@ -232,7 +276,7 @@ class WebhookDelivery(Task):
 
 def _post(to: WebhookEndpoint, event_id: str, body: bytes) -> int:
     parts, second = urlsplit(to.url), SYSTEM_CLOCK.now_ms() // 1000
-    timeout_s = duration_s(to.timeout, "the timeout of an WebhookEndpoint")
+    timeout_s = duration_s(to.timeout, "the timeout of a WebhookEndpoint")
     host, port = parts.hostname or "", parts.port
     connection = (
         http.client.HTTPSConnection(

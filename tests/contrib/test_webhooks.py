@@ -6,8 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +19,7 @@ from redis.asyncio import Redis
 
 from resqpy import Process, api
 from resqpy.base.errors import UsageError
+from resqpy.base.imports import import_dotted
 from resqpy.base.periodic import AT
 from resqpy.contrib.webhooks import WebhookEndpoint
 from resqpy.testing import drain
@@ -248,6 +251,88 @@ async def test_a_webhook_that_can_not_be_enqueued_fails_no_job(
     assert "hooks" in caplog.text
 
 
+HOSTILE = """
+from resqpy import Middleware, task
+
+class Tenant(Middleware):
+    everywhere = True
+
+    def pre_enqueue(self, job):
+        if job.class_name == "resqpy.webhook":
+            if MODE == ["raises"]:
+                raise PermissionError("no tenant")
+            return False
+
+MODE = []
+
+@task
+async def odd(name: str = "", number: float = 0):
+    raise FileNotFoundError(name + chr(0xdce9))
+"""
+
+
+@pytest.mark.parametrize("mode", ["raises", "forbids"])
+async def test_a_hook_that_refuses_a_webhook_fails_no_job(
+    make_project: MakeProject, receiver: Receiver, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    """The job has succeeded, and the log says what was not told."""
+    files = {"tasks__a": tasks_of(receiver, ("job.finished",)), "tasks__b": HOSTILE}
+    async with Process(make_project(**files)) as process:
+        import_dotted("tasks.b:MODE").append(mode)
+        assert process.project is not None
+        await api.tasks.enqueue("charge", {"order": 1, "fails": False})
+        drained = await drain()
+
+    assert [each.end for each in drained.jobs] == ["success"]
+    assert "the webhook job.finished for 'ops' was not enqueued" in caplog.text
+    assert ("PermissionError: no tenant" if mode == "raises" else "forbade it") in caplog.text
+
+
+async def test_an_error_that_is_no_text_in_utf_8_is_told(
+    make_project: MakeProject, receiver: Receiver, redis: Redis
+) -> None:
+    """The name of a file, say; and numbers of a foreign job that are none to others."""
+    files = {"tasks__a": tasks_of(receiver), "tasks__b": HOSTILE.replace("everywhere = True", "")}
+    big = "1" + "0" * 400
+    async with Process(make_project(**files)):
+        await api.tasks.enqueue("odd")
+        await redis.rpush(
+            "resque:queue:default", f'{{"class":"charge","args":[{{"order":{big}}}]}}'
+        )
+        await drain()
+
+    first, second = receiver.events()
+    assert first["data"]["message"] == "\\udce9"
+    assert second["data"]["args"] == [{"order": big}]
+
+
+async def test_a_receiver_that_never_comes_to_an_end_is_left(make_project: MakeProject) -> None:
+    """It sends a letter of a header again and again, each in time."""
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            taken, _ = server.accept()
+            with taken, suppress(OSError):
+                taken.sendall(b"HTTP/1.1 200 OK\r\nx-more: ")
+                while not gone.wait(0.05):
+                    taken.sendall(b"1")
+
+        dripping = threading.Thread(target=drip, daemon=True)
+        dripping.start()
+        text = TASKS.format(
+            url=f"http://127.0.0.1:{server.getsockname()[1]}/", secret=SECRET,
+            events=("job.failed",), tasks=("*",), late_after=60_000,
+        ).replace(", tasks=", ", timeout=200, tasks=")  # fmt: skip
+        async with Process(make_project(tasks__a=text)):
+            await api.tasks.enqueue("charge", {"order": 1})
+            drained = await drain()
+        gone.set()
+        dripping.join()
+
+    assert [each.end for each in drained.jobs] == ["failure", "re_enqueue"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [
@@ -258,6 +343,18 @@ async def test_a_webhook_that_can_not_be_enqueued_fails_no_job(
         ({"url": "https://me:pw@ops.example"}, "login"),
         ({"secret": ""}, "secret"),
         ({"secret": "whsec_%%%"}, "Base64"),
+        ({"secret": "whsec_"}, "secret"),
+        ({"secret": 5}, "secret"),
+        ({"tasks": []}, "hears nothing"),
+        ({"timeout": 0}, "timeout"),
+        ({"url": "https://:pw@ops.example"}, "login"),
+        ({"url": "https://ops.example:99999/"}, "http://"),
+        ({"url": "https://ops.example:http/"}, "http://"),
+        ({"url": "https://[::1/"}, "http://"),
+        ({"url": "https://ops.example/a b"}, "blanks"),
+        ({"url": "https://ops.example/jöbs"}, "%C3%A4"),
+        ({"url": "https://ops.example/\n"}, "blanks"),
+        ({"url": None}, "http://"),
         ({"timeout": -1}, "timeout"),
     ],
 )
