@@ -15,10 +15,11 @@ from resqpy.diagnosis.checks import Found, Problem
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import workers
-from resqpy.store.migrations import ALL, OTHERS, Migration, migrations
+from resqpy.store.migrations import ALL, OTHERS, Migration, migrations, unreadable_migrations
 from resqpy.store.queues import lengths
 
 LOOKED_AT = 1000  # jobs of the queue
+_SHOWN = 100  # characters of what is no rule
 _TOLD_APART = frozenset({"python", "ruby", "node", "php"})  # languages of workers
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -260,8 +261,23 @@ async def _wanted(
     return seen | {name} if rule.share and name != others else seen
 
 
+def unreadable_words(name: str, text: str) -> str:
+    """About a rule that nobody can read."""
+    queue = f" in {name.removeprefix(OTHERS)!r}" if name.startswith(OTHERS) else ""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return f"nobody obeys the rule of {shown_name(name)}{queue}, because it can't be read: {cut!r}"
+
+
 async def migration_problems(inspector: Inspector) -> Found:
     """What `resqpy doctor` says of it."""
+    for name, text in (await unreadable_migrations(inspector.store)).items():
+        which = (
+            f"'*' --queue {quote(name.removeprefix(OTHERS))}"
+            if name.startswith(OTHERS)
+            else quote(name)
+        )
+        remedy = f"set it again, or: resqpy migrate {which} --remove"
+        yield Problem("unreadable rule", unreadable_words(name, text), remedy)
     rules = await migrations(inspector.store)
     found = await all_workers(inspector) if rules else []
     for name, rule in rules.items():

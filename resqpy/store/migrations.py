@@ -73,19 +73,26 @@ class Migration:
 
 
 async def migrations(store: Store) -> dict[str, Migration]:
-    """The rules by class. Two round trips at most."""
-    [flat] = await store.look([("HGETALL", store.keys.running_limits)])
-    texts = {
-        name.removeprefix(_FIELD): text
-        for name, text in texts_of(flat).items()
-        if name.startswith(_FIELD)
-    }
+    """The rules by class; without those that nobody can read. Two round trips at most."""
+    texts = await _texts(store)
     notes = await store.look([("HGETALL", store.keys.migration(each)) for each in texts])
     read = {
         name: Migration.read(text, texts_of(note))
         for (name, text), note in zip(texts.items(), notes, strict=True)
     }
     return {name: each for name, each in sorted(read.items()) if each is not None}
+
+
+async def _texts(store: Store) -> dict[str, str]:
+    [flat] = await store.look([("HGETALL", store.keys.running_limits)])
+    found = texts_of(flat).items()
+    return {name.removeprefix(_FIELD): text for name, text in found if name.startswith(_FIELD)}
+
+
+async def unreadable_migrations(store: Store) -> dict[str, str]:
+    """The texts of rules that nobody can read, and so nobody obeys, by class. One round trip."""
+    texts = sorted((await _texts(store)).items())
+    return {name: text for name, text in texts if Migration.read(text, {}) is None}
 
 
 def rule_of(rules: Mapping[str, Migration], class_name: str, queue: str) -> Migration | None:

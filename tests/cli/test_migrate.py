@@ -393,6 +393,35 @@ def test_numbers_of_somebody_else(
     assert resqpy(*words, "--json").code in (Exit.OK, Exit.NO)
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("Billing::Charge", ["Billing::Charge"]), ("*@mail", ["*", "--queue=mail"])],
+)
+def test_a_rule_that_nobody_can_read(
+    resqpy: Call, client: Redis, field: str, words: list[str]
+) -> None:
+    """Is told, since nobody obeys it; it can be removed, and set again."""
+    client.hset(LIMITS, f"{{migrate}}{field}", "half of them to ruby")
+    for asked in (["status"], [*words, "status"]):
+        status = resqpy("migrate", *asked)
+        assert (status.code, "'half of them to ruby'" in status.out) == (Exit.NO, True)
+        [told] = resqpy("migrate", *asked, "--json").json
+        assert (told["class"], told["rule"]) == (field, "half of them to ruby")
+        assert len(told["doubts"]) == 1
+    [found] = [e for e in resqpy("doctor", "--json").json if e["name"] == "unreadable rule"]
+    assert (found["grave"], "'half of them to ruby'" in found["problem"]) == (True, True)
+
+    assert resqpy("migrate", *words, "--remove", "--json").json["removed"] is True
+    assert client.hkeys(LIMITS) == []
+    assert resqpy("migrate", *words, "--remove").code == Exit.NOT_FOUND
+    assert resqpy("migrate", "status").code == Exit.OK
+
+    client.hset(LIMITS, f"{{migrate}}{field}", "half of them to ruby")
+    again = ["--back", "--to=ruby", "--queue=mail", "--anyway"]
+    assert resqpy("migrate", words[0], *again).code == Exit.OK
+    assert client.hget(LIMITS, f"{{migrate}}{field}") == b"0 100 500 0 ruby mail"
+
+
 def test_names() -> None:
     """As a class of Ruby would be named here."""
     classes = ("Billing::Charge", "SendInvoice", "HTTPPing::RunOnce", "sendMail", "a.b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,11 +30,19 @@ from resqpy.diagnosis.migrating import (
     shown_name,
     side_lines,
     sides,
+    unreadable_words,
 )
 from resqpy.diagnosis.workers import all_workers
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.store import workers
-from resqpy.store.migrations import ALL, OTHERS, Migration, migrate as set_rule, migrations
+from resqpy.store.migrations import (
+    ALL,
+    OTHERS,
+    Migration,
+    migrate as set_rule,
+    migrations,
+    unreadable_migrations,
+)
 from resqpy.store.queues import lengths
 
 _OVER, _MAX_ERRORS = 100, 500
@@ -118,9 +126,7 @@ def migrate(
     return _set(name, shares[0], asked, anyway=anyway)
 
 
-def _named(
-    name: str, rules: Mapping[str, Migration], known: Sequence[str], queue: str | None
-) -> str:
+def _named(name: str, rules: Collection[str], known: Sequence[str], queue: str | None) -> str:
     """A class by its name in jobs, or by the name that it would have here."""
     if name == "*":
         of_others = [each for each in rules if each.startswith(OTHERS)]
@@ -186,15 +192,16 @@ def _refuse(reasons: Sequence[str], *, anyway: bool) -> None:
         raise output.fail(Exit.NO, words)
 
 
-def _seen(name: str, queue: str | None) -> list[Sides]:
-    """One rule, or all, or those of a queue."""
+def _seen(name: str, queue: str | None) -> tuple[list[Sides], dict[str, str]]:
+    """One rule, or all, or those of a queue; and the texts of those that nobody can read."""
 
-    async def look(resque: Resque) -> list[Sides]:
-        rules = await migrations(resque.store)
+    async def look(resque: Resque) -> tuple[list[Sides], dict[str, str]]:
+        rules, unread = await migrations(resque.store), await unreadable_migrations(resque.store)
+        if name and (odd := _named(name, [*rules, *unread], (), queue)) in unread:
+            return [], {odd: unread[odd]}
         found = [_found(name, rules, queue)] if name else [*rules]
-        return [
-            await sides(resque, each, rules) for each in found if queue in (None, rules[each].queue)
-        ]
+        shown = [each for each in found if queue in (None, rules[each].queue)]
+        return [await sides(resque, each, rules) for each in shown], {} if name else unread
 
     return ask(look)
 
@@ -210,14 +217,22 @@ def _found(name: str, rules: Mapping[str, Migration], queue: str | None) -> str:
 
 
 def _remove(name: str, queue: str | None, *, anyway: bool) -> int:
-    async def look(resque: Resque) -> tuple[str, Migration, list[Doubt], int]:
-        rules = await migrations(resque.store)
+    async def look(resque: Resque) -> tuple[str, Migration, list[Doubt], int] | str:
+        rules, unread = await migrations(resque.store), await unreadable_migrations(resque.store)
+        if (odd := _named(name, [*rules, *unread], (), queue)) in unread:
+            return odd
         found = _found(name, rules, queue)
         told = await removal_doubts(resque, found, rules, await all_workers(resque))
         [waiting] = await lengths(resque.store, [rules[found].target])
         return found, rules[found], told, waiting
 
-    found, rule, told, waiting = ask(look)
+    seen = ask(look)
+    if isinstance(seen, str):
+        ask(lambda resque: set_rule(resque.store, seen, None))
+        shown = {"class": seen, "removed": True, "waiting": 0}
+        output.show(shown, lambda: output.say(f"{shown_name(seen)}: no rule any more"))
+        return Exit.OK
+    found, rule, told, waiting = seen
     _refuse([each.words for each in told], anyway=anyway)
     ask(lambda resque: set_rule(resque.store, found, None))
     output.show(
@@ -233,7 +248,8 @@ def _remove(name: str, queue: str | None, *, anyway: bool) -> int:
 
 
 def _show_status(name: str, queue: str | None) -> int:
-    found = _seen(name, queue)
+    found, unread = _seen(name, queue)
+    odd = {each: unreadable_words(each, text) for each, text in unread.items()}
 
     def show() -> None:
         for each in found:
@@ -241,8 +257,12 @@ def _show_status(name: str, queue: str | None) -> int:
             back = [back_words(each.name, each.rule)] if each.rule.back else []
             for line in [*side_lines(each), *back, *(doubt.words for doubt in each.doubts)]:
                 output.say(f"  {line}")
-        if not found:
+        for words in odd.values():
+            output.say(words)
+        if not found and not odd:
             output.say("no class moves")
 
-    output.show([each.as_json() for each in found], show)
-    return Exit.NO if any(each.doubts or each.rule.back for each in found) else Exit.OK
+    told = [{"class": each, "rule": unread[each], "doubts": [odd[each]]} for each in odd]
+    output.show([*(each.as_json() for each in found), *told], show)
+    bad = odd or any(each.doubts or each.rule.back for each in found)
+    return Exit.NO if bad else Exit.OK
