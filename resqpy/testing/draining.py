@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,8 +19,10 @@ from resqpy.engine.scheduler.election import Leadership, led_briefly
 from resqpy.engine.scheduler.promotion import Claims, DueItemPolicy, EventReporter, raise_if_refused
 from resqpy.engine.scheduler.schedule_chores import schedule_chores
 from resqpy.engine.worker.multi_worker import MultiWorker
+from resqpy.engine.worker.queues import QueueNames
 from resqpy.framework.api.api import api
 from resqpy.framework.config.config import worker_options
+from resqpy.framework.process.parts import misspelled_queues
 from resqpy.schedules.tasks import Announcer, own_tasks
 from resqpy.store import delayed, periodic, queues, queues as queue_store
 from resqpy.store.connection.client import FollowingClock
@@ -253,6 +256,12 @@ async def drain(
         PoolStateError: the workers are paused, or all queues that have jobs.
     """
     drained, most_s = Drained(), duration_s(timeout, "timeout")
+    for wrong in (
+        await misspelled_queues(QueueNames(queues).specs, api.registry, api.resque)
+    ).values():
+        warnings.warn(
+            f"drain: {wrong}", stacklevel=2
+        )  # it would run nothing, and a test pass by that
     try:
         async with asyncio.timeout(most_s):
             await _work(queues, drained, most)

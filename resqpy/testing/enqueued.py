@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from resqpy.base.errors import UsageError
+from resqpy.base.codec import TASK_ID
+from resqpy.base.errors import InvalidInputs, UsageError
 from resqpy.base.events import Emitter
 from resqpy.base.json_forms import to_json
 from resqpy.base.model import Job
@@ -65,8 +66,11 @@ async def find_enqueued(
 
     Raises:
         UnknownTask: with the nearest name; also for a foreign task without jobs in any queue.
+        InvalidInputs: no job can have these: the task has no such input, or they are no dict.
     """
     name = None if task is None else await _name(task)
+    if inputs is not None:
+        _refuse_impossible(name, inputs)
     wanted = None if inputs is None else to_json(inputs)
     return [
         each
@@ -83,13 +87,21 @@ async def delete_enqueued(task: Any, inputs: Mapping[str, Any] | None = None) ->
         inputs: the complete inputs of the jobs to delete; None: all.
 
     Raises:
-        UnknownTask: as `find_enqueued`.
+        UnknownTask, InvalidInputs: as `find_enqueued`.
     """
     store, deleted = api.resque.store, 0
     for queue, raw in {(each.queue, each.raw) for each in await find_enqueued(task, inputs)}:
         deleted += await queues.remove(store, queue, [raw])
         deleted += len(await delayed.remove(store, [raw]))
     return deleted
+
+
+def _refuse_impossible(name: str | None, inputs: Any) -> None:
+    """A misspelled input must not find "nothing" either."""
+    if not isinstance(inputs, Mapping):
+        raise InvalidInputs(f"the inputs of a job are a dict by name, got {inputs!r}")
+    if name is not None and (task := api.registry.tasks.get(name)) is not None:
+        task.inputs.refuse_unknown({each: inputs[each] for each in inputs if each != TASK_ID})
 
 
 async def _each() -> AsyncIterator[EnqueuedJob]:
@@ -230,6 +242,8 @@ async def run_full_task(task: Any, inputs: Mapping[str, Any] | None = None) -> A
 
 
 async def _perform(spec: TaskSpec, definition: Definition, inputs: Mapping[str, Any] | None) -> Any:
+    if inputs is not None:
+        _refuse_impossible(spec.name, inputs)
     worker = api.resque.inline_worker({**api.registry.definitions, spec.name: definition})
     return await worker.perform_inline(spec.name, args_of(spec, inputs or {}))
 

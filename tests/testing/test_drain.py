@@ -38,6 +38,14 @@ async def test_only_some_queues(resqpy_process: Process) -> None:
     assert await api.tasks.length("b") == 1
 
 
+async def test_a_misspelled_queue_is_told(resqpy_process: Process) -> None:
+    """It runs nothing, so a test of what fails would pass; a queue that a job waits in is meant."""
+    with pytest.warns(UserWarning, match="no task uses the queue 'loww'; did you mean 'low'"):
+        assert not (await drain(["loww", "*x*"])).jobs
+    await api.tasks.enqueue("count_words", {"text": "a"}, "loww")
+    assert len(await drain("loww")) == 1
+
+
 async def test_delayed_jobs_too(resqpy_process: Process) -> None:
     """Each attempt of a job that is tried again is there; it ends in the failed list."""
     await api.tasks.enqueue_in(3_600_000, "flaky")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from resqpy import Process, api
-from resqpy.base.errors import UnknownTask
-from resqpy.testing import EnqueuedJob, ManualClock, delete_enqueued, find_enqueued
+from resqpy.base.errors import InvalidInputs, UnknownTask
+from resqpy.testing import EnqueuedJob, ManualClock, delete_enqueued, find_enqueued, run_task
 
 
 async def test_what_waits_is_found(resqpy_clock: ManualClock) -> None:
@@ -50,6 +52,20 @@ async def test_a_misspelled_task_finds_no_nothing(resqpy_process: Process) -> No
     assert (await find_enqueued("RubyClass"))[0].inputs == {}
     with pytest.raises(UnknownTask, match="count_words"):
         await find_enqueued("count_word")
+
+
+async def test_a_misspelled_input_finds_no_nothing(resqpy_process: Process) -> None:
+    """Nor what is no dict; what a foreign task has is its own affair."""
+    wrong: Any = ["a"]
+    for verb in (find_enqueued, delete_enqueued):
+        with pytest.raises(InvalidInputs, match="input 'txet' is unknown; did you mean 'text'"):
+            await verb("count_words", {"txet": "a"})
+        with pytest.raises(InvalidInputs, match="a dict by name, got \\['a'\\]"):
+            await verb("count_words", wrong)
+    with pytest.raises(InvalidInputs, match="a dict by name, got \\['a'\\]"):
+        await run_task("count_words", wrong)
+    await api.resque.queue.enqueue("q", "RubyClass", [{"a": 1}])
+    assert len(await find_enqueued("RubyClass", {"a": 1})) == 1
 
 
 async def test_jobs_of_periodic_tasks_are_deleted(resqpy_clock: ManualClock) -> None:

@@ -301,7 +301,7 @@ async def _warn_of_queue(queue: str | None, process: Process) -> None:
     from resqpy.framework.process.parts import misspelled_queues
 
     named = [queue] if queue else []
-    wrong = await misspelled_queues(named, process.project, process.api.resque)
+    wrong = await misspelled_queues(named, process.project.registry, process.api.resque)
     for words in wrong.values():
         output.warn(words)
 

@@ -28,6 +28,7 @@ from resqpy.framework.process import metrics
 from resqpy.framework.process.initializer import Initializer
 from resqpy.framework.process.metrics import Installation, LoopDelay, of_parts
 from resqpy.framework.project.project import Project
+from resqpy.framework.project.registry import Registry
 from resqpy.schedules.tasks import Announcer
 from resqpy.store.connection.client import Store, reach
 from resqpy.store.connection.connect import place_of
@@ -99,7 +100,7 @@ class ResqueInitializer(Initializer):
         if self.resque.multi_worker is not None:
             await self.resque.multi_worker.start()
             specs = getattr(getattr(self.resque.multi_worker, "queues", None), "specs", ())
-            wrong = await misspelled_queues(specs, self._project, self.resque)
+            wrong = await misspelled_queues(specs, self._project.registry, self.resque)
             for name, words in wrong.items():
                 get_logger().warning(words, queue=name)
         if self._worker and not self._scheduler:
@@ -140,10 +141,10 @@ def _warn_of_eviction(store: Store) -> None:
 
 
 async def misspelled_queues(
-    specs: Iterable[str], project: Project, resque: ResqueParts
+    specs: Iterable[str], registry: Registry, resque: ResqueParts
 ) -> dict[str, str]:
     """Problems with names of queues that nobody uses and that are similar to existing ones."""
-    own = {task.queue for task in project.registry}
+    own = {task.queue for task in registry}
     unused = [each for each in specs if is_plain(each) and each not in own]
     known = own | set(await resque.inspector.queues()) if unused else own
     hints = {each: _meant(each, known) for each in unused if each not in known}
