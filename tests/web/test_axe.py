@@ -23,6 +23,7 @@ from tests.web.test_pages import entry
 
 AXE = ROOT / "tests" / "interop" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = [
+    pytest.mark.full,
     *in_chromium,
     pytest.mark.skipif(not AXE.exists(), reason="no axe-core here (npm ci in tests/interop/node)"),
 ]
