@@ -151,7 +151,9 @@ async def page(
             store, query.sections(store.keys, place), wanted, ascending=query.ascending
         )
         statuses = query.in_order(place) if query.sort is SortBy.STATUS else []
-        known = await records.get_many(store, [row.task_id for row in rows]) if rows else []
+        known = (
+            await records.get_many(store, [row.task_id for row in rows], shown=True) if rows else []
+        )
         for row, record in zip(rows, known, strict=True):
             if query.beyond(row.score):
                 return RecordPage(found, None)

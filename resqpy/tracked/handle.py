@@ -21,6 +21,7 @@ from resqpy.base.when import LATEST_MS, Duration, Moment, duration_s, moment_ms
 from resqpy.tracked.checks import check_tags, payload_text, word_or_none
 from resqpy.tracked.errors import AlreadySaving, TaskStateError, UnknownTaskId
 from resqpy.tracked.record import Record, TaskStatus, difference
+from resqpy.tracked.record_fields import refuse_unshowable
 from resqpy.tracked.view import TaskView
 
 if TYPE_CHECKING:
@@ -347,6 +348,7 @@ class TrackedTask(TaskView):
     """
 
     def __init__(self, record: Record, tracked: Tracked) -> None:
+        refuse_unshowable(record)
         super().__init__(record, tracked.clock)
         self.payload: Any = codec.decode_text(record.payload)
         self._tracked = tracked

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from resqpy.base import codec
+from resqpy.base.periodic import to_datetime
 from resqpy.base.when import Backoff
 from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.record import (
@@ -238,6 +239,47 @@ def _retries(*raw: bytes | None) -> Retries:
     return Retries(most_often, wait, linked == "1", once == "1", tuple((said or "").split()))
 
 
+# What only readers look at: a text that is no JSON object, a time beyond the calendar.
+_MOMENTS = (
+    "start_ms", "end_ms", "next_run_ms", "run_start_ms", "cancelled_ms", "changed_ms", "retain_until_ms",
+)  # fmt: skip
+_MOMENTS_US = ("created_us", "updated_us", "completed_us")
+
+
+def _refuse_unshowable(record: Record) -> None:
+    if not isinstance(codec.decode_text(record.payload), dict):
+        raise TypeError("its payload is no object")
+    if record.result is not None:
+        codec.decode_text(record.result)
+    values = record.__dict__
+    times_ms = [values[each] for each in _MOMENTS]
+    times_ms += [(values[each] or 0) // 1000 for each in _MOMENTS_US]
+    if record.last_run is not None:
+        times_ms += [record.last_run.start_ms, record.last_run.finish_ms]
+    for at_ms in times_ms:
+        if at_ms is not None:
+            to_datetime(at_ms)
+
+
+def refuse_unshowable(record: Record) -> None:
+    """For who shows a record: all of it can be read.
+
+    Raises:
+        MalformedTask: somebody has changed it.
+    """
+    try:
+        _refuse_unshowable(record)
+    except Exception as error:
+        raise _malformed(record.id, error) from error
+
+
+def _malformed(task_id: str, error: Exception) -> MalformedTask:
+    return MalformedTask(
+        f"the record of the tracked task {task_id} can't be read ({error}): it is left alone; find out who wrote "
+        "to its key"
+    )
+
+
 def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
     """The record from an HGETALL reply.
 
@@ -247,7 +289,4 @@ def from_flat(task_id: str, flat: Sequence[bytes]) -> Record:
     try:
         return _from_fields(task_id, dict(zip(flat[::2], flat[1::2], strict=True)))
     except Exception as error:  # a foreign value may let anything raise
-        raise MalformedTask(
-            f"the record of the tracked task {task_id} can't be read ({error}): it is left alone; find out who "
-            "wrote to its key"
-        ) from error
+        raise _malformed(task_id, error) from error

@@ -127,18 +127,25 @@ _told: deque[str] = deque(maxlen=1000)  # ids of unreadable records that were re
 # -- read --
 
 
-async def get_many(store: Store, ids: Sequence[str]) -> list[Record | None]:
-    """Records by id, in one round trip; None if missing, or if unreadable, which is reported."""
+async def get_many(store: Store, ids: Sequence[str], *, shown: bool = False) -> list[Record | None]:
+    """Records by id, in one round trip; None if missing, or if unreadable, which is reported.
+
+    Args:
+        shown: they are to be shown, so all of them must be readable.
+    """
     replies = await store.pipeline([("HGETALL", store.keys.task(each)) for each in ids])
     return [
-        _readable(task_id, flat) if flat else None
+        _readable(task_id, flat, shown=shown) if flat else None
         for task_id, flat in zip(ids, replies, strict=True)
     ]
 
 
-def _readable(task_id: str, flat: Sequence[bytes]) -> Record | None:
+def _readable(task_id: str, flat: Sequence[bytes], *, shown: bool) -> Record | None:
     try:
-        return record_fields.from_flat(task_id, flat)
+        record = record_fields.from_flat(task_id, flat)
+        if shown:
+            record_fields.refuse_unshowable(record)
+        return record
     except MalformedTask as error:
         if task_id not in _told:
             _told.append(task_id)

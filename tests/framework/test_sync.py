@@ -23,6 +23,7 @@ from resqpy import (
     StoreUnavailable,
     UnknownTask,
     UsageError,
+    task,
 )
 from resqpy.base.model import ENQUEUED
 from resqpy.framework.api.api import api
@@ -523,3 +524,16 @@ async def test_it_costs_what_an_awaited_call_costs(make_project: MakeProject, pl
         "cmdstat_rpush",
         "cmdstat_info",
     }
+
+
+def test_none_is_no_key() -> None:
+    """It comes of an optional value, and would protect nothing."""
+
+    @task
+    def pay(order: int) -> None:
+        """Pay."""
+
+    missing: Any = None
+    for way in (pay, pay.sync):
+        with pytest.raises(UsageError, match="None is no key"):
+            way.once(missing)

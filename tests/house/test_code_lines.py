@@ -21,13 +21,13 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (2981, 15),
     "embedded": (490, 6),
     "engine": (7085, 48),
-    "framework": (8875, 54),
+    "framework": (8878, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (7116, 32),
     "testing": (600, 6),
-    "tracked": (4269, 20),
+    "tracked": (4300, 20),
     "web": (6356, 53),
 }
 NOT_CODE = {

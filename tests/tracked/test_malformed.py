@@ -11,6 +11,7 @@ from resqpy.base.errors import StoreError
 from resqpy.engine.options import WorkerOptions
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
+from resqpy.tracked.errors import MalformedTask
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
 from tests.tracked.support import Workshop
@@ -67,6 +68,34 @@ async def test_its_job_fails_with_its_bytes_and_the_next_one_runs(
     done = await tracked.get(other.id)
     assert done is not None
     assert done.status == "completed"
+    await store.close()
+
+
+UNSHOWABLE = [
+    ("payload", ""),
+    ("payload", "["),
+    ("payload", "[1]"),
+    ("payload", "\ud83d".encode("utf-8", "surrogatepass")),
+    ("result", "x"),
+    ("next", "9" * 23),
+    ("created", "9" * 23),
+    ("last", f"1:{'9' * 23}:1"),
+]
+
+
+@pytest.mark.parametrize(("field", "text"), UNSHOWABLE)
+async def test_it_hides_no_other_task(redis_url: str, redis: Any, field: str, text: Any) -> None:
+    """A query shows those that can be read; asked for by its id, it says what is wrong."""
+    store = Store(RedisOptions(redis_url))
+    tracked = Tracked(store)
+    spoiled, other = [await tracked.create("mail", {"n": n}) for n in (1, 2)]
+    await redis.hset(store.keys.task(spoiled.id), field, text)
+
+    page = await tracked.query(type="mail")
+    assert [each.id for each in page.tasks] == [other.id]
+    assert page.tasks[0].to_json()["payload"] == {"n": 2}
+    with pytest.raises(MalformedTask, match=f"{spoiled.id} can't be read"):
+        await tracked.get(spoiled.id)
     await store.close()
 
 

@@ -105,7 +105,13 @@ class Handle(Generic[P]):
         Args:
             key: a text that names this very call.
             within: how long it is known, in milliseconds or as a timedelta; default: a day.
+
+        Raises:
+            UsageError: the key is None.
         """
+        wanted: Any = key
+        if wanted is None:  # of an optional value: it would protect nothing
+            raise UsageError("once: None is no key; give a text that names this very call")
         return Handle(self._task, self._run, self._queue, once_words(key, within))
 
     @property

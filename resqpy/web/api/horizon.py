@@ -120,7 +120,7 @@ async def _by_ids(call: Call, asked: TaskPlan) -> tuple[list[TrackedTask], int]:
 async def _tasks_of(call: Call, queries: Sequence[Query], ids: Sequence[str]) -> list[TrackedTask]:
     tracked = call.parts.tracked
     now_ms = await tracked.store.time_us() // 1000
-    known = await records.get_many(tracked.store, ids)
+    known = await records.get_many(tracked.store, ids, shown=True)
     return [
         TrackedTask(record, tracked)
         for record in known
