@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (1116, 16),
     "diagnosis": (2981, 15),
     "embedded": (490, 6),
-    "engine": (7085, 48),
+    "engine": (7087, 48),
     "framework": (8878, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),

@@ -175,10 +175,16 @@ class Gate(Plugin):
 
     async def after_perform(self, run: Run) -> None:
         """After it, whatever came of it."""
-        self._pass("after")
+        try:
+            self._pass("after")
+            self._pass("set")
+        except Snooze as snooze:
+            if self.options["at"] == "after":
+                raise
+            run.error = snooze
 
 
-@pytest.mark.parametrize("at", ["before", "after"])
+@pytest.mark.parametrize("at", ["before", "after", "set"])
 @pytest.mark.parametrize("end", ["done", OSError()])
 async def test_a_plugin_may_snooze_too(make_stage: MakeStage, at: str, end: Any) -> None:
     """For all tasks of a service that is away, say: neither a failure nor an attempt, and counted alike."""

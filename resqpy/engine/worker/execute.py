@@ -124,6 +124,8 @@ def _refuse_left(run: Run, plugin: Plugin) -> None:
     """Refuse what a plugin can't mean as the run's result or error."""
     words, result = f"{plugin.name}, a plugin or middleware, set", run.result
     error: Any = run.error
+    if isinstance(error, Snooze):  # set instead of raised
+        raise error
     if error is not None and not isinstance(error, BaseException):
         run.error = None
         raise UsageError(
