@@ -69,8 +69,8 @@ async def leave(
     keys = store.keys
     args: list[Arg] = [incarnation, int(process), len(ids)]
     for each in map(str, ids):
-        args += (each, keys.worker(each), keys.held(each), keys.worker_started(each))
-        args += (keys.stat("processed", each), keys.stat("failed", each))
+        args += (each, keys.worker(each), keys.held(each), keys.job_locks(each))
+        args += (keys.worker_started(each), keys.stat("processed", each), keys.stat("failed", each))
     names = [keys.workers, keys.heartbeats, keys.processes, keys.gates, keys.lives,
              keys.process_state(incarnation), keys.at_most_once, keys.limit_notes]  # fmt: skip
     return [ids[place - 1] for place in await store.run("leave", names, args)]

@@ -278,6 +278,31 @@ async def test_what_a_pruned_worker_of_a_dead_process_has_is_freed(
         assert await redis.zcard("resque:resqpy:processes") == 0
 
 
+async def test_a_worker_that_leaves_frees_the_locks_of_a_run_without_a_record(
+    redis_url: str, redis: Redis
+) -> None:
+    """Ruby has removed the record while the job ran, and the end that frees its JobLock was not heard. One with
+    a record keeps its lock, and what is no hash is left alone.
+    """
+    async with Scene(redis_url) as scene:
+        ids = [worker_id(n) for n in (1, 2, 3)]
+        await die_with(scene.store, JOB, ids=ids[:1])
+        for n, each in enumerate(ids[:2]):
+            await redis.hset(f"resque:resqpy:job_locks:{each}", f"resque:workerslock:{n}", "1")
+            await redis.hset(f"resque:resqpy:job_locks:{each}", "resque:workerslock:other", "1")
+            await redis.set(f"resque:workerslock:{n}", "1")
+        await redis.set("resque:workerslock:other", "2")
+        await redis.set(f"resque:resqpy:job_locks:{ids[2]}", "junk")
+
+        assert await workers.leave(scene.store, INCARNATION, ids, process=True) == ids[:1]
+        assert sorted(await redis.keys("resque:workerslock*")) == [
+            b"resque:workerslock:0",
+            b"resque:workerslock:other",
+        ]
+        kept = {f"resque:resqpy:job_locks:{each}".encode() for each in (ids[0], ids[2])}
+        assert set(await redis.keys("resque:resqpy:job_locks:*")) == kept
+
+
 async def test_workers_without_a_process_are_given_time(redis_url: str, redis: Redis) -> None:
     """Registered workers of ours whose process is not known count as alive from now on."""
     async with Scene(redis_url) as scene:

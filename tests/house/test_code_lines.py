@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7116, 32),
+    "store": (7123, 32),
     "testing": (600, 6),
     "tracked": (4300, 20),
     "web": (6356, 53),

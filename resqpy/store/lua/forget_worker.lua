@@ -11,25 +11,22 @@
 -- Returns      nothing: the including script goes on
 local foreign = {}
 -- include limit_free
+-- include free_locks
 free_places(KEYS[gone + 6], worker, '0')
-
-local function free_locks(key)
-  local locks = redis.call('HGETALL', key)
-  for l = 1, #locks, 2 do
-    if redis.pcall('GET', locks[l]) == locks[l + 1] then redis.call('DEL', locks[l]) end
-  end
-end
 
 for k, command in ipairs({ 'SREM', 'HDEL', 'HDEL' }) do
   local key = KEYS[gone + k - 1]
   if type(redis.pcall(command, key, worker)) == 'table' then foreign[#foreign + 1] = key end
 end
 for k = gone + 3, #KEYS do
-  local kind, ours = redis.call('TYPE', KEYS[k]).ok, k == gone + 5 and 'hash' or 'string'
-  if kind == ours then
-    if kind == 'hash' then free_locks(KEYS[k]) end
-    redis.call('DEL', KEYS[k])
-  elseif kind ~= 'none' then
-    foreign[#foreign + 1] = KEYS[k]
+  if k == gone + 5 then
+    if not free_locks(KEYS[k]) then foreign[#foreign + 1] = KEYS[k] end
+  else
+    local kind = redis.call('TYPE', KEYS[k]).ok
+    if kind == 'string' then
+      redis.call('DEL', KEYS[k])
+    elseif kind ~= 'none' then
+      foreign[#foreign + 1] = KEYS[k]
+    end
   end
 end

@@ -6,25 +6,27 @@
 --      8   prefix of what is noted of limits
 -- ARGV 1   incarnation of the process
 --      2   "1": the process leaves and takes no more jobs
---      3   number of workers; for each: id, and the keys of its record, its held bytes, its start, its
---          two counters
+--      3   number of workers; for each: id, and the keys of its record, its held bytes, its JobLocks, its
+--          start, its two counters
 -- Returns  the positions of those that stay, from 1
 -- Read by  Ruby: all but resqpy's own; Node: workers
 -- include limit_free
+-- include free_locks
 if ARGV[2] == '1' then
   redis.pcall('HDEL', KEYS[4], ARGV[1])
   redis.call('DEL', KEYS[6])
 end
 local stay = {}
 for w = 1, tonumber(ARGV[3]) do
-  local id, record, held, start, processed, failed = unpack(ARGV, 6 * w - 2, 6 * w + 3)
+  local id, record, held, locks, start, processed, failed = unpack(ARGV, 7 * w - 3, 7 * w + 3)
   if redis.call('EXISTS', record) == 1 then
     stay[#stay + 1] = w
   else
     redis.call('SREM', KEYS[1], id)
     redis.call('HDEL', KEYS[2], id)
     redis.pcall('HDEL', KEYS[7], id)
-    free_places(KEYS[8], id, '0') -- of a run whose record somebody else deleted
+    free_places(KEYS[8], id, '0') -- of a run whose record somebody else deleted, as are its locks
+    free_locks(locks)
     redis.call('DEL', held, start, processed, failed)
   end
 end
