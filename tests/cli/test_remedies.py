@@ -168,7 +168,7 @@ def test_a_command_that_is_told_works(
         json.dumps({"payload": job, "queue": "mail", "exception": "E", "error": "e"}),
     )
     client.set(f"resque:{LOCK}", 4_000_000_000)
-    client.hset("resque:resqpy:limits", "mail", 3)
+    client.hset("resque:resqpy:limits", mapping={"mail": 3, "{migrate}X": "unreadable"})
     client.sadd("resque:workers", DEAD)
     client.hset("resque:resqpy:periodic:stopped", "ticks", "failed")
     if "--undo" in words:

@@ -21,7 +21,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (2981, 15),
     "embedded": (490, 6),
     "engine": (7087, 48),
-    "framework": (8878, 54),
+    "framework": (8883, 54),
     "plugins": (403, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

@@ -26,6 +26,8 @@ from resqpy.framework.tasks.spec import looks_like_a_task, without_partials, wri
 from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, defined_by, is_definition, place_of
 
+_OWN = f"{__name__.partition('.')[0]}."  # names of our own modules
+
 
 class Loader:
     """Loads a project into a registry.
@@ -191,6 +193,10 @@ class Loader:
             modules: those that are chosen, of `modules/`; what is in others is left out on purpose.
         """
         for name, module in list(sys.modules.items()):
+            if name.startswith(
+                _OWN
+            ):  # a base that the project may have never heard of, where it has us in its folder
+                continue
             path = Path(os.path.realpath(getattr(module, "__file__", None) or ""))
             for defined in own_tasks(module) if self._layout.has_code(path, modules) else ():
                 if id(defined) in self._seen or getattr(defined, "__subclasses__", list)():
