@@ -248,8 +248,8 @@ def key_of(name: str, path: str, args: object) -> str:
         return name
     value: object = None
     if isinstance(args, list):
-        if path[0] == "#" and path[1:].isdigit():
-            value = args[int(path[1:]) - 1] if 0 < int(path[1:]) <= len(args) else None
+        if path[0] == "#" and (place := whole_number(path[1:])) is not None:
+            value = args[place - 1] if 0 < place <= len(args) else None
         elif args and isinstance(args[-1], dict):
             value = args[-1].get(path)
     return f"{name}={'?' if args is None else _value_text(value)}"

@@ -14,7 +14,6 @@ retried. No extra is needed. The form is that of Standard Webhooks 1.0 (https://
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -106,13 +105,13 @@ class WebhookEndpoint:
             raise UsageError(
                 "a WebhookEndpoint needs a secret, with which its receiver checks events"
             )
-        if not self.secret.startswith("whsec_"):
-            return self.secret.encode()
         try:
+            if not self.secret.startswith("whsec_"):
+                return self.secret.encode()
             return base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
-        except binascii.Error:
+        except ValueError:  # half of a surrogate pair, from an environment variable
             raise UsageError(
-                "the secret of a WebhookEndpoint is no Base64 behind 'whsec_'"
+                "the secret of a WebhookEndpoint is no UTF-8, or no Base64 behind 'whsec_'"
             ) from None
 
     def wants(self, event: str, task: str) -> bool:
@@ -138,6 +137,8 @@ class WebhookMiddleware(Middleware):
     priority: ClassVar[int] = 1  # around all others
     endpoints: ClassVar[Mapping[str, WebhookEndpoint]] = {}
     late_after: ClassVar[Duration] = 60_000
+    # what enqueues has its own limits, and a job is not to blame that it was slow
+    hook_timeout: ClassVar[Duration | None] = None
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -147,9 +148,6 @@ class WebhookMiddleware(Middleware):
         for hook, event in (("pre_processor", LATE), ("post_processor", FINISHED)):
             if event not in wanted:
                 setattr(cls, hook, getattr(Middleware, hook))
-
-    # what enqueues has its own limits, and a job is not to blame that it was slow
-    hook_timeout: ClassVar[Duration | None] = None
 
     async def pre_processor(self, call: TaskCall) -> None:
         """`schedule.late`, if it is."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import near_match
+from resqpy.base.keys import family
 from resqpy.base.limits import Rate, check_most, key_text
 from resqpy.base.model import KeyLimit
 from resqpy.base.when import duration_ms, parse_duration
@@ -25,6 +26,7 @@ from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.worker.identity import incarnation_of
 from resqpy.store import workers
 from resqpy.store.limits import is_slot
+from resqpy.store.queues import lengths
 
 Most = int | Rate
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
@@ -137,10 +139,16 @@ def most_text(most: Most | None) -> str:
 
 
 async def limit_views(resque: Resque) -> list[LimitView]:
-    """All limits by name, first those of queues; of tasks also each key under which jobs run or wait."""
+    """All limits by name, first those of queues; of tasks also each key under which jobs run or wait. As many
+    round trips for one queue as for many.
+    """
     of_queues, of_tasks = await resque.running_limits(), await resque.limits()
+    families = {name: family(name) for name in of_queues}
+    names = [each for some in families.values() for each in some]
+    found = await lengths(resque.store, names) if names else []
+    waiting = dict(zip(names, found, strict=True))
     views = [
-        LimitView(name, each.most, each.running, await resque.length(name))
+        LimitView(name, each.most, each.running, sum(waiting[one] for one in families[name]))
         for name, each in sorted(of_queues.items())
     ]
     views += [

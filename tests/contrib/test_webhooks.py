@@ -343,6 +343,7 @@ async def test_a_receiver_that_never_comes_to_an_end_is_left(make_project: MakeP
         ({"url": "https://me:pw@ops.example"}, "login"),
         ({"secret": ""}, "secret"),
         ({"secret": "whsec_%%%"}, "Base64"),
+        ({"secret": "half \ud83d"}, "UTF-8"),
         ({"secret": "whsec_"}, "secret"),
         ({"secret": 5}, "secret"),
         ({"tasks": []}, "hears nothing"),

@@ -34,7 +34,7 @@ from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 from resqpy.web.access import Access
 from resqpy.web.app import Console, ConsoleOptions
-from tests.web.test_chromium import CHROMIUM, served
+from tests.web.test_chromium import CHROMIUM, served_at
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 # Of each picture the page, its height, and whether it is dark.
@@ -162,7 +162,7 @@ async def main() -> None:
         by = Access("ann", "operator")
         options = ConsoleOptions(authenticate=lambda _: by, environment="production")
         console = Console(lambda: RedisOptions(server.url), options)
-        async with served(console) as base:
+        async with served_at(console) as base:
             await console.open()
             await console.problems.get()
             for name, (path, height, dark) in PICTURES.items():

@@ -18,7 +18,7 @@ from resqpy.web.signin import keep_user
 from tests.support.source import ROOT
 from tests.web import hostile
 from tests.web.conftest import MakeConsole
-from tests.web.test_chromium import PAGES, Tab, pytestmark as in_chromium, served
+from tests.web.test_chromium import PAGES, Tab, pytestmark as in_chromium, served_at
 from tests.web.test_pages import entry
 
 AXE = ROOT / "tests" / "interop" / "node" / "node_modules" / "axe-core" / "axe.min.js"
@@ -72,7 +72,7 @@ async def test_axe_finds_nothing(make_console: MakeConsole, redis: Redis, tmp_pa
     assert console.sessions is not None
     code = await console.sessions.new_link("admin")
     wrong: list[str] = []
-    async with served(console) as base, Tab.opened(tmp_path) as tab:
+    async with served_at(console) as base, Tab.opened(tmp_path) as tab:
         await tab.do("Page.navigate", url=f"{base}/login?code={code}")
         await tab.until("document.querySelector('main form button') !== null")
         await tab.value("document.querySelector('main form button').click()")

@@ -6,18 +6,17 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.web.app import Console
+from tests.support.served import served
 from tests.support.waiting import wait_for
 from tests.web import hostile
 from tests.web.conftest import MakeConsole, as_role
@@ -46,17 +45,10 @@ pytestmark = [
 
 
 @asynccontextmanager
-async def served(console: Console) -> AsyncIterator[str]:
+async def served_at(console: Console) -> AsyncIterator[str]:
     """Its address while it is served."""
-    config = uvicorn.Config(console, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        await wait_for(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        console.live.end()
-        server.should_exit = True
-        await serving
+    async with served(console) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("role", ["viewer", "admin"])
@@ -66,7 +58,7 @@ async def test_chromium_runs_nothing(
     """Nothing of the hostile store's runs, no script or style of a page is blocked, and none raises."""
     await hostile.fill(redis)
     async with (
-        served(make_console(authenticate=as_role(role))) as base,
+        served_at(make_console(authenticate=as_role(role))) as base,
         Tab.opened(tmp_path) as tab,
     ):
         for path in PAGES if role == "admin" else PAGES[:-1]:  # the audit is the administrators'
@@ -88,7 +80,7 @@ async def test_the_numbers_of_an_open_page_follow(
     await redis.rpush("resque:queue:mail", "{}")
     console = make_console(authenticate=as_role("admin"))
     waiting = "document.querySelector('#numbers dd').textContent"
-    async with served(console) as base, Tab.opened(tmp_path) as tab:
+    async with served_at(console) as base, Tab.opened(tmp_path) as tab:
         await tab.do("Page.navigate", url=f"{base}/")
         await tab.until(f"{waiting} === '1' && document.getElementById('live').textContent !== ''")
         await tab.value("window.same = true")
@@ -121,7 +113,7 @@ async def test_a_failed_job_is_edited_and_enqueued(
         document.querySelector('main form.fields .main').click()
     """
     console = make_console(authenticate=as_role("operator"))
-    async with served(console) as base, Tab.opened(tmp_path) as tab:
+    async with served_at(console) as base, Tab.opened(tmp_path) as tab:
         await tab.do("Page.navigate", url=f"{base}{where}")
         await tab.until("document.querySelector('main a[href^=\"/enqueue\"]') !== null")
         await tab.value("document.querySelector('main a[href^=\"/enqueue\"]').click()")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy.diagnosis.limiting import LimitView, limit_views
 from resqpy.web.app import Console
 from tests.support.filled import PATHS, Fill, commands, fill
 from tests.web.conftest import Browser, MakeConsole, as_role
@@ -74,3 +75,22 @@ async def test_all_queues_and_workers_are_read_in_proportion_to_their_number(
     assert 2500 < of_queues[1] < 2530
     assert of_workers[0] <= 4
     assert of_workers[1] < 20
+
+
+async def test_limits_of_many_queues_are_read_in_as_many_round_trips_as_of_few(
+    make_console: MakeConsole, redis: Redis
+) -> None:
+    """With how many jobs wait in each."""
+    console = make_console(authenticate=as_role("admin"))
+    await console.open()
+    line, trips, views = console.resque.store.line, list[int](), list[LimitView]()
+    for number in (2, 40):
+        for n in range(number):
+            await console.resque.limit_running(f"q{n}", 3)
+            await redis.rpush(f"resque:queue:q{n}", "{}")
+        before = line.round_trips
+        views = await limit_views(console.resque)
+        trips.append(line.round_trips - before)
+    assert len(views) == 40
+    assert [each.waiting for each in views if each.name in ("q0", "q39")] == [2, 1]
+    assert trips[0] == trips[1]

@@ -29,7 +29,7 @@ from resqpy.engine.options import RUNS_ALONE_AFTER, WorkerOptions
 from resqpy.engine.role import EventSink
 from resqpy.engine.run import Run, current_run
 from resqpy.engine.worker import forks
-from resqpy.engine.worker.endings import checked, ended
+from resqpy.engine.worker.endings import ended
 from resqpy.engine.worker.execute import (
     afterwards,
     conclude,
@@ -207,11 +207,16 @@ def _drops(run: Run) -> Sequence[Arg] | None:
     ):
         return None
     keys: list[Arg] = []
-    for name, *names in checked(run.effects):
-        if name != "DEL":
+    for command in run.effects:
+        if not isinstance(command, tuple | list) or not command or command[0] != "DEL":
             return None
-        keys += names
-    return keys
+        keys += command[1:]
+    return keys if all(map(_is_sound, keys)) else None  # else `ended` looks closely, and refuses
+
+
+def _is_sound(key: Arg) -> bool:
+    """Whether a key can be sent, without packing it twice for each job."""
+    return isinstance(key, bytes) or (isinstance(key, str) and key.isascii())
 
 
 def _as_it_is(_: Run, __: Outcome) -> None:

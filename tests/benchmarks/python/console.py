@@ -5,13 +5,9 @@ what each costs Redis.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from redis.asyncio import Redis
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,6 +21,7 @@ from resqpy.web.rendering import page
 from resqpy.web.visit import Endpoint, Visit
 from tests.benchmarks.python.common import Params, options, run, say, stdin_ends
 from tests.support.filled import PATHS, Fill, commands, fill
+from tests.support.served import served
 
 PING = "/ping"
 
@@ -81,18 +78,6 @@ async def _page(console: Console, redis: Redis, path: str) -> dict[str, Any]:
         "ms": min(times[path]) * 1000, "ping_ms": min(times[PING]) * 1000, "first_ms": cold_s * 1000,
         "round_trips": trips, "commands": asked, "bytes": size,
     }  # fmt: skip
-
-
-@asynccontextmanager
-async def served(console: Console) -> AsyncIterator[int]:
-    """Its port."""
-    config = uvicorn.Config(console, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        await serving
 
 
 async def first_byte(port: int, path: str) -> tuple[float, int]:
