@@ -63,9 +63,13 @@ class QueueAges:
         return age_json(age, self.now_ms)
 
 
-async def ages(inspector: Inspector) -> QueueAges:
-    """Read them. Two round trips."""
-    found = await queue_ages.read(inspector.store)
+async def ages(inspector: Inspector, names: Sequence[str] | None = None) -> QueueAges:
+    """Read them. Two round trips.
+
+    Args:
+        names: only those of these queues.
+    """
+    found = await queue_ages.read(inspector.store, names)
     return QueueAges(await inspector.now_ms(), found is not None, found or {})
 
 

@@ -131,10 +131,14 @@ class SeenWorker:
         }
 
 
-async def all_workers(inspector: Inspector, only: str | None = None) -> list[SeenWorker]:
-    """All registered workers, or the one with this id. Four round trips at most."""
+async def all_workers(inspector: Inspector, only: Sequence[str] | None = None) -> list[SeenWorker]:
+    """All registered workers, or those of these ids that are. Four round trips at most."""
     store = inspector.store
-    ids = [each for each in await workers.ids(store) if only in (None, each)]
+    if only is None:
+        ids = await workers.ids(store)
+    else:
+        known = await workers.are_known(store, only)
+        ids = [each for each, is_known in zip(only, known, strict=True) if is_known]
     whose = {each: incarnation_of(each) or "" for each in ids}
     records, signs, interval_ms, states = await asyncio.gather(
         workers.records(store, ids),

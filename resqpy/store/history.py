@@ -58,14 +58,15 @@ def _text(numbers: Sequence[int]) -> str:
 async def read(
     store: Store, kind: str, grain: Grain, slots: Sequence[int], name: str | None = None
 ) -> list[dict[str, Record]]:
-    """The records of slots, by name. A round trip for each twenty.
+    """The records of slots, by name. A round trip for each twenty, or one for all if only one name is read.
 
     Args:
         name: only this one.
     """
     found: list[dict[str, Record]] = []
-    for first in range(0, len(slots), _SLOTS):
-        keys = [_key(store, kind, grain, each) for each in slots[first : first + _SLOTS]]
+    step = _SLOTS if name is None else max(len(slots), 1)
+    for first in range(0, len(slots), step):
+        keys = [_key(store, kind, grain, each) for each in slots[first : first + step]]
         if name is None:
             flats = await store.look([("HGETALL", key) for key in keys])
             found += [_by_name(flat) for flat in flats]

@@ -76,10 +76,20 @@ def publish_call(
     return "publish_ages", [store.keys.ages, store.keys.age_marks], args
 
 
-async def read(store: Store) -> dict[str, QueueAge] | None:
-    """What was last published, by queue; None: no leader has looked of late. One round trip."""
-    [fields] = await store.look([("HGETALL", store.keys.ages)])
-    return read_fields(fields)
+async def read(store: Store, names: Sequence[str] | None = None) -> dict[str, QueueAge] | None:
+    """What was last published, by queue; None: no leader has looked of late. One round trip.
+
+    Args:
+        names: only of these.
+    """
+    if names is None:
+        [fields] = await store.look([("HGETALL", store.keys.ages)])
+        return read_fields(fields)
+    [(at, *texts)] = await store.look([("HMGET", store.keys.ages, "", *names)])
+    if at is None:
+        return None
+    known = {name: QueueAge.read(text) for name, text in zip(names, texts, strict=True) if text}
+    return {name: age for name, age in known.items() if age is not None}
 
 
 async def waits(store: Store, names: Sequence[str]) -> dict[str, int]:

@@ -250,7 +250,7 @@ class Console:
     def forget(self) -> None:
         """Read again what pages show, because something was changed."""
         self.pages.forget()
-        self.everything.forget()
+        self.everything.expire()
 
     @staticmethod
     async def _sample(store: Store) -> None:
@@ -268,7 +268,7 @@ class Console:
             self._sampling.end()
         self.problems.close()
         self.groups.close()
-        self.everything.forget(history=True)
+        self.everything.forget()
         self.pages.forget()
         await self.bulk.close()
         found, self._resque = self._resque, None

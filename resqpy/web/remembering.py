@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
@@ -14,6 +15,7 @@ from resqpy.diagnosis.history import PERIODS, Period, RunHistory, load
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.store import overview
 from resqpy.web.access import ADMIN, OPERATE, READ
+from resqpy.web.asking import Refusal
 from resqpy.web.rendering import OF_ONE_VISIT, RenderedPage
 
 if TYPE_CHECKING:
@@ -29,6 +31,21 @@ _SHARE = 0.02  # of the time goes into reading it, at most
 _OLD = 10  # times as long it can be used while it is read again,
 _OLDEST_S = 60.0  # but no longer
 _BRIEF_S = 0.005  # that somebody waits for it then
+_PATIENCE_S = 0.2  # that somebody waits for a page of it who has not asked for so long
+_AGAIN_S = 1  # until such a page is asked for again
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """When something was read.
+
+    Attributes:
+        late: it is older than it should be, and is being read again.
+    """
+
+    at_ms: int
+    age_s: float
+    late: bool
 
 
 class Remembered(Generic[T]):
@@ -84,6 +101,22 @@ class Remembered(Generic[T]):
         self._task = None if self._task is task else self._task
         return None if task.cancelled() else task.result()
 
+    async def soon(self) -> T:
+        """What was read last, however old, if reading it again takes long: for pages, which say how old it is.
+
+        Raises:
+            Refusal: it has not been read yet; a moment later it has.
+            Exception: what reading raises.
+        """
+        if (found := await self.get(_PATIENCE_S)) is None:
+            raise Refusal(
+                202,
+                "Counting",
+                "There is so much in this Redis that counting it takes a moment, and this console has just begun.",
+                {"refresh": str(_AGAIN_S)},
+            )
+        return found
+
     async def current(self) -> T:
         """What was read last, or is being read; also if that begins once more meanwhile.
 
@@ -95,9 +128,13 @@ class Remembered(Generic[T]):
         return found
 
     @property
-    def age_s(self) -> float:
-        """How old it is, in seconds."""
-        return SYSTEM_CLOCK.monotonic() - self._since_s
+    def as_of(self) -> AsOf:
+        """How old it is, once it has been read."""
+        now_s = SYSTEM_CLOCK.monotonic()
+        age_s = now_s - self._since_s
+        at_ms = SYSTEM_CLOCK.now_ms() - round(age_s * 1000)
+        reading = self._task is not None and not self._task.done()
+        return AsOf(at_ms, age_s, reading and now_s >= self._usable_until_s)
 
     async def _keep(self) -> T:
         began_s = SYSTEM_CLOCK.monotonic()
@@ -110,11 +147,15 @@ class Remembered(Generic[T]):
         self._value, self._until_s = found, self._since_s + min(keep_s, _OLDEST_S)
         return found
 
-    def forget(self) -> None:
+    def expire(self) -> None:
         """Read it again for the next caller, because something was changed."""
-        self._value = None
         self._until_s = self._usable_until_s = float("-inf")
         self.close()
+
+    def forget(self) -> None:
+        """Do so, and give nobody what was read before."""
+        self._value = None
+        self.expire()
 
     def close(self) -> None:
         """Stop reading."""
@@ -143,26 +184,53 @@ class Everything:
             name: Remembered(partial(self._ran, period), HISTORY_S, of_all=True)
             for name, period in PERIODS.items()
         }
+        self._of_tasks: dict[Hashable, Remembered[RunHistory]] = {}
+
+    def ran(self, period: str, task: str | None = None) -> Remembered[RunHistory]:
+        """What ran in a period.
+
+        Args:
+            task: only what ran of this one.
+        """
+        if task is None:
+            return self.history[period]
+        key = (period, task)
+        if key not in self._of_tasks:
+            _make_room(self._of_tasks)
+            self._of_tasks[key] = Remembered(partial(self._ran, PERIODS[period], task), HISTORY_S)
+        return self._of_tasks[key]
 
     async def _queues(self) -> AllQueues:
         return AllQueues.of(await overview.count(self._resque().store, {}))
 
-    async def _ran(self, period: Period) -> RunHistory:
-        return await load(self._resque().store, period)
+    async def _ran(self, period: Period, task: str | None = None) -> RunHistory:
+        return await load(self._resque().store, period, task)
 
     async def numbers(self) -> overview.Numbers:
         """Those of the installation, as pages show them."""
         return (await self.queues.current()).numbers
 
-    def forget(self, *, history: bool = False) -> None:
-        """Read it again; the history, too, if that is said."""
+    def expire(self) -> None:
+        """Read again what changes with what is done here: all but the history."""
+        self.queues.expire()
+        self.workers.expire()
+
+    def forget(self) -> None:
+        """Read everything again."""
+        self._of_tasks = {}
         self.queues.forget()
         self.workers.forget()
-        for each in self.history.values() if history else ():
+        for each in self.history.values():
             each.forget()
 
 
-_MOST = 50  # pages
+def oldest(*of: Remembered[Any]) -> AsOf:
+    """How old a page is that shows several of them."""
+    found = [each.as_of for each in of]
+    return max(found, key=lambda each: (each.late, each.age_s))
+
+
+_MOST = 50  # pages, or tasks
 HISTORY_S = 10.0  # as often as processes write it
 CURRENT_S = 2.0  # what is shared for longer, such as the history, has no news in this time
 
@@ -187,17 +255,16 @@ class SharedPages:
         may = tuple(visit.who.allows(scope) for scope in (READ, OPERATE, ADMIN))
         key = (visit.path, asked, may)
         if key not in self._pages:
-            self._make_room()
+            _make_room(self._pages)
             read = partial(endpoint.handler, visit)
             self._pages[key] = Remembered(read, endpoint.shared_s, from_start=True)
         found = await self._pages[key].get()
         assert found is not None  # reading is never cut off
-        return found.of(visit) if isinstance(found, RenderedPage) else found
-
-    def _make_room(self) -> None:
-        self._pages = {key: each for key, each in self._pages.items() if not each.over}
-        while len(self._pages) >= _MOST:
-            del self._pages[next(iter(self._pages))]
+        if isinstance(found, RenderedPage):
+            if found.late:
+                self._pages.pop(key, None)
+            found = found.of(visit)
+        return found
 
     def news(self) -> None:
         """Read the pages again that show how things are now: new numbers have come."""
@@ -207,3 +274,11 @@ class SharedPages:
     def forget(self) -> None:
         """Read all pages again, because something was changed. Who asked before gets what was read before."""
         self._pages = {}
+
+
+def _make_room(kept: dict[Hashable, Remembered[T]]) -> None:
+    """For one more: without those that are over, and the first ones if there are too many."""
+    for key in [key for key, each in kept.items() if each.over]:
+        del kept[key]
+    while len(kept) >= _MOST:
+        del kept[next(iter(kept))]

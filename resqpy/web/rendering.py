@@ -114,7 +114,10 @@ class RenderedPage(HTMLResponse):
 
     Args:
         visit: who sees it.
-        view: what it shows.
+        view: what it shows; its `read` says when that was read, of pages that show what is read in the background.
+
+    Attributes:
+        late: it shows something old, and is asked for again in a moment.
     """
 
     def __init__(self, visit: Visit, template: str, status: int, view: Mapping[str, Any]) -> None:
@@ -125,7 +128,11 @@ class RenderedPage(HTMLResponse):
         )
         super().__init__(text.encode("utf-8", "backslashreplace"), status)
         self._visit, self._template, self._view = visit, template, view
-        if status == 200 and _refreshes(visit):
+        read = view.get("read")
+        self.late = read is not None and read.late
+        if self.late:
+            self.headers["refresh"] = "1"
+        elif status == 200 and _refreshes(visit):
             self.headers["refresh"] = str(REFRESH_S)
 
     def of(self, visit: Visit) -> Response:

@@ -82,10 +82,13 @@ class ApiClient:
 
     Args:
         app: the console, opened.
+        shares: gets what others have read a moment ago; else it is read anew, since tests change Redis behind the
+            console's back.
     """
 
-    def __init__(self, app: Console, base: str = "/api/v1") -> None:
+    def __init__(self, app: Console, base: str = "/api/v1", *, shares: bool = False) -> None:
         self.app = app
+        self._shares = shares
         self.base = base
         self._tokens: dict[tuple[str, ...], str] = {}
 
@@ -109,6 +112,8 @@ class ApiClient:
         """Send a request, such as `GET /queues`; no scopes: without a token."""
         method, path = request.split(" ", 1)
         sent = dict(headers or {})
+        if not self._shares:
+            self.app.everything.forget()
         if scopes:
             sent["authorization"] = f"Bearer {await self.token(*scopes)}"
         return await ask(self.app, method, self.base + path, body, headers=sent)

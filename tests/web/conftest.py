@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy.store.connection.options import RedisOptions
-from resqpy.web import app
+from resqpy.web import app, remembering
 from resqpy.web.access import Access
 from resqpy.web.app import Console, ConsoleOptions
 from resqpy.web.pages import bulk
@@ -41,7 +41,7 @@ class Browser(httpx2.AsyncClient):
     async def _anew(self, _request: httpx2.Request) -> None:
         if self._console is not None:
             self._console.pages.forget()
-            self._console.everything.forget(history=True)
+            self._console.everything.forget()
 
     async def sign_in(self, console: Console, role: str = "admin") -> None:
         """Open a one-time link and press its button."""
@@ -57,8 +57,9 @@ MakeConsole = Callable[..., Console]
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bulk run that ends is waited for, however busy the machine is."""
+    """What is waited for a moment is waited for, however busy the machine is."""
     monkeypatch.setattr(bulk, "_QUICK_S", PATIENCE_S)
+    monkeypatch.setattr(remembering, "_PATIENCE_S", PATIENCE_S)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -206,3 +207,42 @@ async def test_pages_are_bounded(shown: Console, redis: Redis) -> None:
         for number in range(120):
             assert (await ann.get(f"/queues?q={number}")).status_code == 200
     assert len(shown.pages._pages) <= 50
+
+
+async def read_for_good(kept: list[Any]) -> None:
+    """Until it is expired."""
+    for each in kept:
+        await each.current()
+        each._until_s = float("inf")
+
+
+BACKGROUND = ("/", "/queues", "/workers", "/metrics", "/metrics?task=Send")
+
+
+@pytest.mark.parametrize("path", BACKGROUND)
+async def test_who_comes_first_waits_for_no_long_count(
+    shown: Console, redis: Redis, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The page comes back by itself; what was counted before is shown with its age."""
+    monkeypatch.setattr(remembering, "_PATIENCE_S", 0)
+    await filled(redis)
+    async with viewers(shown, 1) as (ann,):
+        first = await ann.get(path)
+        assert (first.status_code, first.headers["refresh"]) == (202, "1")
+        assert "Counting" in first.text
+        every = shown.everything
+        kept: list[Any] = [every.queues, every.workers, every.ran("1h"), every.ran("1h", "Send")]
+        await read_for_good(kept)
+        second = await ann.get(path)
+        assert (second.status_code, second.headers.get("refresh")) == (200, None)
+        assert "As of" not in second.text
+
+        for each in kept:
+            each.expire()
+        shown.pages.forget()
+        third = await ann.get(path)
+        assert (third.status_code, third.headers["refresh"]) == (200, "1")
+        assert "As of" in third.text
+        await read_for_good(kept)
+        fourth = await ann.get(path)  # what was old is shown to nobody else
+        assert (fourth.headers.get("refresh"), "As of" in fourth.text) == (None, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from resqpy.diagnosis.browsing import (
     is_queue,
     queue_page,
 )
-from resqpy.diagnosis.history import PERIODS, load
+from resqpy.diagnosis.history import PERIODS
 from resqpy.diagnosis.queues import ages
 from resqpy.diagnosis.workers import (
     all_workers,
@@ -118,8 +119,10 @@ async def _leader(call: Call) -> str | None:
 
 
 async def _overview(call: Call) -> Any:
-    found = await overview.count(call.parts.resque.store, {})
+    everything = call.visit.console.everything
+    found = await everything.numbers()
     return {
+        "as_of": texts.iso(everything.queues.as_of.at_ms),
         "queues": len(found.queues),
         "waiting": sum(found.queues.values()),
         "delayed_times": found.delayed,
@@ -171,8 +174,7 @@ _QUEUE_SCHEMA = {
 
 
 async def _queues(call: Call) -> Any:
-    resque, size = call.parts.resque, call.values["size"]
-    names = await resque.queues()
+    names, size = await _queue_names(call), call.values["size"]
     wanted = call.values.get("name", "")
     names = [each for each in names if wanted in each]
     after = ""
@@ -184,12 +186,19 @@ async def _queues(call: Call) -> Any:
     return {"data": shown, "next": more}
 
 
+async def _queue_names(call: Call) -> list[str]:
+    """All, in order: read once for all who ask at the same time, and a little later."""
+    return [*(await call.visit.console.everything.numbers()).queues]
+
+
 async def _queue_values(call: Call, names: list[str]) -> list[dict[str, Any]]:
-    store = call.parts.resque.store
-    lengths = await queues.lengths(store, names)
-    pauses = await overview.queue_pauses(store, names)
-    limits = await call.parts.resque.running_limits()
-    seen = await ages(call.parts.resque)
+    resque = call.parts.resque
+    lengths, pauses, limits, seen = await asyncio.gather(
+        queues.lengths(resque.store, names),
+        overview.queue_pauses(resque.store, names),
+        resque.running_limits(),
+        ages(resque, names),
+    )
     return [
         {
             "name": name,
@@ -211,7 +220,7 @@ async def known_queue(call: Call) -> str:
     """
     name: str = call.values["queue"]
     if not await is_queue(call.parts.resque.store, name):
-        near = nearest(name, await call.parts.resque.queues())
+        near = nearest(name, await _queue_names(call))
         hint = f"; did you mean {near!r}?" if near else ""
         raise ApiProblem("not-found", f"there is no queue {name[:200]!r}{hint}", near)
     return name
@@ -384,26 +393,26 @@ async def _schedules(call: Call) -> Any:
 
 
 async def _workers(call: Call) -> Any:
-    found = sorted(await all_workers(call.parts.resque), key=lambda each: each.worker_id)
+    found = [each.worker_id for each in await call.visit.console.everything.workers.current()]
     after = ""
     if "cursor" in call.values:
         [after] = read_place("workers", call.values["cursor"], str)
-    rest = [each for each in found if each.worker_id > after]
-    size = call.values["size"]
+    rest, size = found[bisect_right(found, after) :], call.values["size"]
+    page = await all_workers(call.parts.resque, rest[:size])
     known, redaction = call.parts.tasks, call.parts.redaction
-    shown = [each.as_json(lambda job: shown_payload(known, job, redaction)) for each in rest[:size]]
+    shown = [each.as_json(lambda job: shown_payload(known, job, redaction)) for each in page]
     if not may_see_arguments(call):
         shown = [{**each, "payload": HIDDEN if each["payload"] else None} for each in shown]
-    more = write_place("workers", rest[size - 1].worker_id) if len(rest) > size else None
+    more = write_place("workers", rest[size - 1]) if len(rest) > size else None
     return {"data": shown, "next": more}
 
 
 async def _history(call: Call) -> Any:
-    found = await load(
-        call.parts.resque.store, PERIODS[call.values["period"]], call.values.get("task")
-    )
+    ran = call.visit.console.everything.ran(call.values["period"], call.values.get("task"))
+    found = await ran.current()
     others = found.others
     return {
+        "as_of": texts.iso(ran.as_of.at_ms),
         "total": found.total.as_json("run"),
         "tasks": [{"task": name, **each.as_json("run")} for name, each in found.tasks.items()],
         "queues": [
@@ -460,8 +469,10 @@ TASK_NAME = Parameter(
 
 READS = [
     _get("/health", "Whether Redis answers, and whether somebody leads.", _health),
-    _get("/overview", "The installation in a few numbers.", _overview),
-    _get("/queues", "The queues, by name.", _queues, NAME_PART, *_PAGES,
+    _get("/overview", "The installation in a few numbers, as they were at `as_of`: on a large Redis up to a "
+         "minute ago.", _overview),
+    _get("/queues", "The queues, by name. On a large Redis a new one may be missing for up to a minute; the "
+         "numbers are current.", _queues, NAME_PART, *_PAGES,
          answer=paged(_QUEUE_SCHEMA), problems=("wrong-cursor",)),
     _get("/queues/{queue}", "A queue.", _queue, QUEUE, answer=_QUEUE_SCHEMA, problems=_NOT_FOUND),
     _get("/queues/{queue}/jobs", "The jobs that wait in a queue, the next to run first.",
@@ -477,11 +488,13 @@ READS = [
     _get("/delayed", "The seconds at which jobs are due, the earliest first, each with its first 20 jobs.",
          _delayed, FROM, *_PAGES, answer=paged(_ITEM), problems=("wrong-cursor",)),
     _get("/schedules", "Periodic tasks and schedules, Ruby's too.", _schedules, answer=paged(_ITEM)),
-    _get("/workers", "The workers of all languages.", _workers, *_PAGES, answer=paged(_ITEM),
+    _get("/workers", "The workers of all languages. On a large Redis a new one may be missing for up to a "
+         "minute.", _workers, *_PAGES, answer=paged(_ITEM),
          problems=("wrong-cursor",)),
     _get("/history", "What ran, by task, by queue and over the time, how long it ran and waited, and marks. "
          "`others` is what workers of other programs did, by Resque's own counters; jobs that are given up "
-         "because their worker died count as failed there, also resqpy's.", _history, PERIOD, TASK_NAME),
+         "because their worker died count as failed there, also resqpy's. Read at `as_of`.",
+         _history, PERIOD, TASK_NAME),
     ApiEndpoint("GET", "/audit", ("admin",), "Who changed what, the newest first.", _audit, _PAGES,
                 answer=paged(_ITEM), problems=("wrong-cursor",)),
 ]  # fmt: skip

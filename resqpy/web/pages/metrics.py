@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from resqpy.base.history import new_record
 from resqpy.base.imports import near_match
-from resqpy.diagnosis.history import PERIODS, Point, RunHistory, RunStats, load
+from resqpy.diagnosis.history import PERIODS, Point, RunHistory, RunStats
 from resqpy.store.history import HistoryMark
 from resqpy.web import charts
 from resqpy.web.asking import Refusal
@@ -60,14 +60,12 @@ async def metrics_page(visit: Visit) -> Response:
             "There is no such period",
             f"{period[:60]!r} is none of {', '.join(PERIODS)}{near}.",
         )
-    if task:
-        found = await load(visit.resque.store, PERIODS[period], task)
-    else:
-        found = await visit.console.everything.history[period].current()
+    ran = visit.console.everything.ran(period, task or None)
+    found = await ran.soon()
     unsampled = _READ_ONLY if visit.console.options.read_only else _NOT_YET
     return page(
         visit, "metrics", view=_view(found, period), period=period, periods=PERIODS, task=task,
-        unsampled=unsampled,
+        unsampled=unsampled, read=ran.as_of,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from resqpy.diagnosis.history import PERIODS, RunHistory, RunStats
 from resqpy.store.history import HistoryMark
 from resqpy.store.leader import led, standing
 from resqpy.web import charts
+from resqpy.web.remembering import oldest
 from resqpy.web.rendering import page
 from resqpy.web.visit import Visit
 
@@ -35,7 +36,6 @@ class OverviewView:
         ran: the runs of the last hour; None: nothing ran.
         ends, places: what stands below it, and its marks.
         worst: the tasks that failed most in that time.
-        old_s: how old the numbers are.
     """
 
     waiting: int
@@ -56,7 +56,6 @@ class OverviewView:
     ends: Sequence[str]
     places: Sequence[tuple[float, HistoryMark]]
     worst: Sequence[tuple[str, RunStats]]
-    old_s: float
 
 
 async def healthz(_visit: Visit) -> Response:
@@ -68,9 +67,9 @@ async def overview_page(visit: Visit) -> Response:
     """A few numbers, the longest queues, and what is wrong."""
     resque, console, everything = visit.resque, visit.console, visit.console.everything
     hour, known, workers, locks, problems = await asyncio.gather(
-        everything.history["1h"].current(),
-        everything.queues.current(),
-        everything.workers.current(),
+        everything.history["1h"].soon(),
+        everything.queues.soon(),
+        everything.workers.soon(),
         standing(resque.store, console.options.leader.ruby_lock_prefix),
         console.problems.get(_PATIENCE_S),
     )
@@ -99,9 +98,9 @@ async def overview_page(visit: Visit) -> Response:
             ends=charts.ends(hour, _MINUTE_MS),
             places=charts.mark_places(hour, _MINUTE_MS),
             worst=_worst(hour),
-            old_s=everything.queues.age_s,
             problems=problems and sorted(problems, key=lambda each: not each.grave),
         ),
+        read=oldest(everything.queues, everything.workers),
     )
 
 

@@ -21,6 +21,7 @@ from resqpy.store import overview, queues as queue_store
 from resqpy.web import changing
 from resqpy.web.asking import Refusal, segment
 from resqpy.web.pages.parts import back, fields_of, number_in, part_of, text_in
+from resqpy.web.remembering import oldest
 from resqpy.web.rendering import page
 from resqpy.web.views import JobRow, Shown, job_row
 from resqpy.web.visit import Visit
@@ -50,10 +51,10 @@ async def all_queues(visit: Visit) -> Response:
     query = visit.request.query_params
     start, text = number_in(query, "from"), text_in(visit, "q")
     everything = visit.console.everything
-    known, workers = await asyncio.gather(everything.queues.current(), everything.workers.current())
+    known, workers = await asyncio.gather(everything.queues.soon(), everything.workers.soon())
     found = await queues_page(visit.resque, known, workers, text=text, start=start)
-    old_s = everything.queues.age_s
-    return page(visit, "queues", view=found, text=text, start=start, size=PAGE, old_s=old_s)
+    read = oldest(everything.queues, everything.workers)
+    return page(visit, "queues", view=found, text=text, start=start, size=PAGE, read=read)
 
 
 async def one_queue(visit: Visit) -> Response:

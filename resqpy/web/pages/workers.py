@@ -70,8 +70,9 @@ def _row(shown: Shown, worker: SeenWorker, now_ms: int) -> WorkerRow:
 async def all_workers_page(visit: Visit) -> Response:
     """Workers: those at work first, the silent ones last."""
     start, text = number_in(visit.request.query_params, "from"), text_in(visit, "q").lower()
+    seen = visit.console.everything.workers
     found, locks, paused, now_ms = await asyncio.gather(
-        visit.console.everything.workers.current(),
+        seen.soon(),
         standing(visit.resque.store, visit.console.options.leader.ruby_lock_prefix),
         overview.is_paused(visit.resque.store),
         visit.resque.now_ms(),
@@ -85,13 +86,14 @@ async def all_workers_page(visit: Visit) -> Response:
         visit, "workers", rows=[_row(shown, each, now_ms) for each in found[start : start + _ROWS]],
         total=len(found), working=sum(each.work is not None for each in found), start=start,
         size=_ROWS, text=text_in(visit, "q"), locks=locks, paused=paused,
+        read=seen.as_of,
     )  # fmt: skip
 
 
 async def clean_worker(visit: Visit) -> Response:
     """Remove a worker that is gone from all keys; its job goes to the failed list."""
     worker_id, now_ms = part_of(visit, "id"), await visit.resque.now_ms()
-    found = await all_workers(visit.resque, worker_id)
+    found = await all_workers(visit.resque, [worker_id])
     if not found:
         return back(visit, "/workers", "gone")
     if found[0].lives(now_ms):

@@ -56,6 +56,7 @@
         say("· signed out");
       } else if (answer.ok) {
         replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        if (answer.headers.get("refresh") === "1") due = Date.now(); // it shows something old, while that is read again
         say("· live");
       } else {
         say(`· not live: the console answers ${answer.status}`);
