@@ -20,7 +20,6 @@ from resqpy.base.json_rules import (
     LENIENT,
     MAX_NESTING,
     QUICK,
-    decimal,
     explain,
     member_text,
     plain,
@@ -30,6 +29,7 @@ from resqpy.base.json_rules import (
     why_unreadable,
 )
 from resqpy.base.model import Job
+from resqpy.base.ruby_text import ruby4, ruby5
 
 # -- the id of the record beside a job --
 
@@ -73,32 +73,6 @@ def float_spellings(text: str) -> tuple[str, ...]:
     if "." not in text and "e" not in text:
         return ()
     return (respell(text, ruby4), respell(text, ruby5))
-
-
-def ruby4(value: float) -> str:
-    """`1.0`, `1.0e+15`, `1.0e-05`."""
-    sign, digits, point = decimal(value)
-    if -4 < point <= 15:
-        return sign + _fixed(digits, point)
-    power = point - 1
-    return f"{sign}{digits[0]}.{digits[1:] or '0'}e{'+' if power > 0 else '-'}{abs(power):02}"
-
-
-def ruby5(value: float) -> str:
-    """`1.0`, `1e+15`, `0.00001`, `1e-10`."""
-    sign, digits, point = decimal(value)
-    zeros, power = point - len(digits), point - 1
-    if (zeros >= 0 and power < 15) or (zeros < 0 and (zeros > -7 or abs(power) < 10)):
-        return sign + _fixed(digits, point)
-    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{fraction}e{'+' if power > 0 else '-'}{abs(power)}"
-
-
-def _fixed(digits: str, point: int) -> str:
-    if point <= 0:
-        return f"0.{'0' * -point}{digits}"
-    whole = digits[:point].ljust(point, "0")
-    return f"{whole}.{digits[point:] or '0'}"
 
 
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -306,25 +280,6 @@ def lock_args(args: Sequence[Any]) -> str:
 def retry_args(args: Sequence[Any]) -> str:
     """The arguments as they appear in the keys of Retry: joined by `-`."""
     return "-".join(map(json_rules.text_of, without_task_id(args)))
-
-
-def ruby_joined(args: Sequence[Any]) -> str:
-    """The arguments as they appear in the keys of Ruby's plugins: `args.join("-")`.
-
-    Raises:
-        InvalidJob: an object is among them, whose text depends on the version of Ruby.
-    """
-    return "-".join(map(_ruby_text, without_task_id(args)))
-
-
-def _ruby_text(value: Any) -> str:
-    if isinstance(value, dict):
-        raise InvalidJob("keys of Ruby's plugins can't be made of arguments with an object in them")
-    if isinstance(value, list | tuple):
-        return "-".join(map(_ruby_text, value))
-    if isinstance(value, bool) or value is None:
-        return "" if value is None else str(value).lower()
-    return ruby4(value) if isinstance(value, float) else str(value)
 
 
 def decode_job(raw: bytes, queue: str) -> Job:

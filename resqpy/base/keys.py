@@ -6,6 +6,7 @@ that only resqpy knows begin with `resqpy:` after the namespace.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
@@ -179,11 +180,17 @@ class Keys:
         """resque-lock-timeout: one running; with `loner:` before: one in the queue."""
         return f"{self.prefix}{before}lock:{class_name}:{joined}"
 
+    def resque_lock(self, class_name: str, inspected: str) -> str:
+        """resque-lock: one in the queue or running."""
+        return f"{self.prefix}lock:{class_name}-{inspected}"
+
     def ruby_retry(self, class_name: str, joined: str, before: str = "") -> str:
-        """resque-retry: the attempt number; with `failure-` before: the last error. No white space is left."""
-        named = re.sub(
-            r"\s", "", f"{class_name}:{joined}" if joined else class_name, flags=re.ASCII
-        )
+        """resque-retry: the attempt number; with `failure-` before: the last error.
+
+        Since its version 1.1.0 of 2014 with the SHA-1 of the arguments.
+        """
+        sha1 = hashlib.sha1(joined.encode(), usedforsecurity=False).hexdigest()
+        named = f"{class_name}:{sha1}" if joined else class_name
         return f"{self.prefix}{before}resque-retry:{named}"
 
     def php_status(self, name: str) -> str:

@@ -326,8 +326,7 @@ class Explanation:
         async for lock, value in locks.of_class(self._resque.store, self._name):
             count += 1
             if count <= _LOCKS:
-                kind = lock.partition(":")[0]
-                what = "being enqueued" if kind == "lock" else "running"
+                what = "running" if lock.startswith("workerslock:") else "being enqueued"
                 yield self._lock(lock, locks.ends_ms(value), what)
         if count > _LOCKS:
             more = f"and {count - _LOCKS:,} more locks of it"

@@ -94,7 +94,8 @@ class Plugin:
             `HookTimeout`. None: no limit. What it calls in between, the job itself, does not count.
         at_take: what has to be done before a run, if the exchange that takes the job can do it: "q" (QueueLock),
             seconds (JobLock), empty: nothing. None: its `around` does it.
-        ruby: whether its keys are those of Ruby's plugins, which can't be made of an object among the arguments.
+        positional: whether it can't do its part for a job with an object among the arguments, as where it makes
+            keys of Ruby's plugins and does not know which Ruby.
         rank: plugins of a higher rank wrap those of a lower one; with equal ranks (all but two are 0) the
             order of the task's list decides.
 
@@ -106,7 +107,7 @@ class Plugin:
     rank: ClassVar[int] = 0
     hook_timeout: ClassVar[Duration | None] = 30_000
     at_take: str | None = ""
-    ruby: bool = False
+    positional: bool = False
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options: dict[str, Any] = {

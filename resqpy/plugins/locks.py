@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,6 +17,7 @@ from resqpy.base import codec
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
 from resqpy.base.errors import OutcomeUnknown, StoreError, StoreUnavailable, UsageError
 from resqpy.base.keys import Keys
+from resqpy.base.ruby_text import ruby_inspect, ruby_joined
 from resqpy.base.when import Duration, duration_ms, lock_seconds
 from resqpy.engine.lifecycle import Command, Outcome, OutcomeKind
 from resqpy.engine.plugin import CallNext, Enqueuing, Plugin
@@ -55,8 +58,53 @@ async def patiently(run: Run, ask: Callable[[bool], Awaitable[T]]) -> T:
 
 DEFAULT_LOCK_TIMEOUT = timedelta(hours=1)  # node-resque's 3600 seconds
 
+RESQUE_LOCK = "resque-lock"
 AnyJob = Enqueuing | Run
 OwnKey = str | Callable[[AnyJob], str]
+
+
+@dataclass(frozen=True, slots=True)
+class RubyKeys:
+    """How the keys of a Ruby gem are made of a job.
+
+    Attributes:
+        gem: the word that `keys` gives: "ruby", or another of the plugin's.
+        arrow: how that Ruby writes the pairs of an object; None: not known.
+    """
+
+    gem: str
+    arrow: str | None
+
+    @classmethod
+    def of(cls, plugin: Plugin, gems: Sequence[str] = ()) -> RubyKeys | None:
+        """What the options `keys` and `ruby_version` say; None: the keys are node-resque's.
+
+        Raises:
+            UsageError: one of them is another word.
+        """
+        gem, version = plugin.option("keys", "node"), plugin.option("ruby_version")
+        words = ("node", "ruby", *gems)
+        if gem not in words:
+            raise UsageError(f"keys: {gem!r} is none of {', '.join(map(repr, words))}")
+        if version is None:
+            return None if gem == "node" else cls(gem, None)
+        if gem == "node":
+            raise UsageError(f"ruby_version: {version!r} is only for keys of Ruby: give keys, too")
+        if not isinstance(version, str) or not (found := re.match(r"(\d+)\.(\d+)\b", version)):
+            raise UsageError(f"ruby_version: {version!r} is no version such as '3.3'")
+        return cls(gem, " => " if (int(found[1]), int(found[2])) >= (3, 4) else "=>")
+
+    def joined(self, args: Sequence[Any]) -> str:
+        """The arguments as `identifier` of resque-lock-timeout has them.
+
+        Raises:
+            InvalidJob: an object is among them, and no version was given.
+        """
+        return ruby_joined(codec.without_task_id(args), self.arrow)
+
+    def inspected(self, args: Sequence[Any]) -> str:
+        """The arguments as resque-lock has them; raises as `joined`."""
+        return ruby_inspect(codec.without_task_id(args), self.arrow)
 
 
 class KeyedLock(Plugin):
@@ -66,18 +114,23 @@ class KeyedLock(Plugin):
         lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600. key: the name of the key,
             or a function of the job that returns it. It is used unchanged, without the namespace, as in
             node-resque; on a Cluster it needs the hash tag. keys: "ruby": the keys of resque-lock-timeout,
-            so that Ruby's jobs of the same class and arguments count; default "node".
+            so that Ruby's jobs of the same class and arguments count; default "node". ruby_version: which
+            Ruby writes these keys, such as "3.3"; needed only where an argument is an object.
     """
 
     hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
-    option_names: ClassVar[frozenset[str]] = frozenset({"lock_timeout", "key", "keys"})
+    gems: ClassVar[tuple[str, ...]] = ()  # words for `keys` beside "ruby"
+    option_names: ClassVar[frozenset[str]] = frozenset(
+        {"lock_timeout", "key", "keys", "ruby_version"}
+    )
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self.at_take = None
         timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
         self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
-        self.ruby: bool = ruby_keys(self.option("keys"))
+        self.ruby = RubyKeys.of(self, self.gems)
+        self.positional = self.ruby is not None and self.ruby.arrow is None
         self._own_key: OwnKey | None = self.option("key", None)
         if self.ruby and self._own_key is not None:
             raise UsageError("key and keys can't be combined: give one of them")
@@ -99,17 +152,6 @@ class KeyedLock(Plugin):
         if own is None or isinstance(own, str):
             return own
         return _checked(own(job))
-
-
-def ruby_keys(given: object) -> bool:
-    """Whether the option `keys` names Ruby's.
-
-    Raises:
-        UsageError: it is another word.
-    """
-    if given not in {None, "node", "ruby"}:
-        raise UsageError(f"keys: {given!r} is neither 'node' nor 'ruby'")
-    return given == "ruby"
 
 
 def key_parts(job: AnyJob) -> tuple[str, str, str]:
@@ -197,10 +239,12 @@ class JobLock(KeyedLock):
         """The lock of a run."""
         keys = run.store.keys
         if self.ruby:
-            lock = keys.ruby_lock(run.class_name, codec.ruby_joined(run.args))
+            lock = keys.ruby_lock(run.class_name, self.ruby.joined(run.args))
         else:
             lock = self.own_key(run) or keys.job_lock(*key_parts(run))
-        return JobLockKey(lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s, self.ruby)
+        return JobLockKey(
+            lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s, bool(self.ruby)
+        )
 
     async def _taken(self, run: Run, key: JobLockKey) -> bool:
         of = run.store, key, str(run.worker_id), run.beginning
@@ -260,9 +304,13 @@ class QueueLock(KeyedLock):
 
     The lock is taken in the same step that pushes the job, and freed when the job was taken from the queue,
     before it runs and whatever the other plugins decide.
+
+    With `keys: "resque-lock"` it has the key of Ruby's resque-lock, which is held until the run ends: the job is
+    not enqueued while an equal one waits or runs.
     """
 
     rank: ClassVar[int] = 2  # the job has left its queue, whatever the others decide
+    gems: ClassVar[tuple[str, ...]] = (RESQUE_LOCK,)
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
@@ -281,7 +329,10 @@ class QueueLock(KeyedLock):
         """
         if run.lifecycle.plain and not self.done_at_take(run, FREED):
             key = self._key(run.store.keys, run)
-            await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
+            if self.ruby and self.ruby.gem == RESQUE_LOCK:
+                run.effects.append(("DEL", key))
+            else:
+                await patiently(run, lambda _: locks.free_queue_lock(run.store, key))
             run.on_return += self.taken_back(run)
         await call_next()
 
@@ -293,8 +344,10 @@ class QueueLock(KeyedLock):
         return (locks.lock_command(self._key(run.store.keys, run), self.lock_timeout_s),)
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
+        if self.ruby and self.ruby.gem == RESQUE_LOCK:
+            return keys.resque_lock(job.class_name, self.ruby.inspected(job.args))
         if self.ruby:
-            return keys.ruby_lock(job.class_name, codec.ruby_joined(job.args), "loner:")
+            return keys.ruby_lock(job.class_name, self.ruby.joined(job.args), "loner:")
         return self.own_key(job) or keys.queue_lock(*key_parts(job))
 
 

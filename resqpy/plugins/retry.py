@@ -23,7 +23,7 @@ from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.locks import patiently, ruby_keys
+from resqpy.plugins.locks import RubyKeys, patiently
 from resqpy.store import locks
 
 EXPONENTIAL = "exponential"
@@ -97,14 +97,15 @@ class Retry(Plugin):
             attempt, up to a day. retry_jitter: maximum random extension of a delay, as a fraction of it;
             default 0. retry_exceptions: only these errors are retried; classes or their dotted paths.
             fatal_exceptions: these are not retried. keys: "ruby": the keys of resque-retry, which shares the
-            count then; default "node".
+            count then; default "node". ruby_version: which Ruby writes these keys, such as "3.3"; needed
+            only where an argument is an object.
     """
 
     hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
     option_names: ClassVar[frozenset[str]] = frozenset(
         {
             "retry_limit", "retry_delay", "backoff_strategy", "retry_jitter",
-            "retry_exceptions", "fatal_exceptions", "keys",
+            "retry_exceptions", "fatal_exceptions", "keys", "ruby_version",
         }
     )  # fmt: skip
 
@@ -122,7 +123,8 @@ class Retry(Plugin):
         self.fatal_exceptions: ErrorTypes = _error_types(
             "fatal_exceptions", self.option("fatal_exceptions")
         )
-        self.ruby: bool = ruby_keys(self.option("keys"))
+        self.ruby = RubyKeys.of(self)
+        self.positional = self.ruby is not None and self.ruby.arrow is None
         self.policy: RetryPolicy = self.retries()
         self.count_s: int = -(-self.backoff.longest_ms(self.retry_limit) // 1000) + WAITING_S
 
@@ -209,7 +211,7 @@ class Retry(Plugin):
         """Of the count and of the last error."""
         keys, name = run.store.keys, run.class_name
         if self.ruby:
-            joined = codec.ruby_joined(run.args)
+            joined = self.ruby.joined(run.args)
             return keys.ruby_retry(name, joined), keys.ruby_retry(name, joined, "failure-")
         args = codec.retry_args(run.args)
         return keys.retry(name, args), keys.retry_failure(name, args)

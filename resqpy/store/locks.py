@@ -1,4 +1,4 @@
-"""The locks of the plugins, `lock:…` and `workerslock:…`. They have no index, so listing them scans."""
+"""The locks of the plugins, also of Ruby's. They have no index, so listing them scans."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import decode_name
 from resqpy.store.sweep import matching
 
-_KINDS = ("lock:", "workerslock:")
+_KINDS = ("lock:", "workerslock:", "loner:lock:")
 
 
 async def _pages(store: Store, *kinds: str) -> AsyncIterator[dict[str, str]]:
@@ -47,7 +47,8 @@ async def exists(store: Store, name: str) -> bool:
 
 async def of_class(store: Store, class_name: str) -> AsyncIterator[tuple[str, str]]:
     """The locks of one class, by name, and when each expires."""
-    async for page in _pages(store, *(f"{kind}{class_name}:" for kind in _KINDS)):
+    mine = (f"{kind}{class_name}:" for kind in _KINDS)
+    async for page in _pages(store, *mine, f"lock:{class_name}-["):
         for lock in page.items():
             yield lock
 

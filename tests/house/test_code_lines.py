@@ -15,14 +15,14 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4303, 29),
+    "base": (4340, 30),
     "cli": (6178, 51),
     "contrib": (1116, 16),
     "diagnosis": (2991, 15),
     "embedded": (490, 6),
-    "engine": (7089, 48),
-    "framework": (8883, 54),
-    "plugins": (403, 4),
+    "engine": (7090, 48),
+    "framework": (8884, 54),
+    "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (7130, 32),

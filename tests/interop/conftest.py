@@ -5,6 +5,8 @@ Where a program is missing its tests skip, or fail where it is required (tests/s
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 Driver = TypeVar("Driver", bound=ForeignDriver)
-MARKS = {"start_node": "node", "start_ruby": "ruby", "rails": "ruby", "php": "php"}
+MARKS = {
+    "start_node": "node",
+    "start_ruby": "ruby",
+    "rails": "ruby",
+    "php": "php",
+    "ruby_arrow": "ruby",
+}
+ARROWS = ("=>", " => ")  # of an object's pairs, as Ruby shows it: up to 3.3, and since
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,6 +88,22 @@ def rails() -> Callable[..., list[Any]]:
     """Rails' real ActiveJob with its adapter for Resque: see `activejob`."""
     require("ruby", activejob_missing())
     return activejob
+
+
+@pytest.fixture
+def ruby_arrow() -> str:
+    """What the Ruby of this machine, without any gem, shows between a name and its value."""
+    require("ruby", None if shutil.which("ruby") else "there is no `ruby` on the PATH")
+    told = subprocess.run(["ruby", "-e", "p({1=>2})"], capture_output=True, text=True, check=True)
+    return told.stdout.strip()[2:-2]
+
+
+@pytest.fixture
+async def ruby_plugins(ruby: RubyDriver) -> RubyDriver:
+    """The `ruby` fixture, where resque-lock, resque-lock-timeout and resque-retry are there as well."""
+    if not await ruby.call("plugins?"):
+        require("ruby", "resque/plugins/lock, lock_timeout and retry can't be loaded")
+    return ruby
 
 
 @pytest.fixture

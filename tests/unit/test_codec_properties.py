@@ -13,6 +13,7 @@ from resqpy.base.errors import InvalidInputs, PayloadError
 from resqpy.base.json_rules import depth, explain, member_text, plain, read_strict, replace_member
 from resqpy.base.periodic import time_of
 from resqpy.base.php import php_status
+from resqpy.base.ruby_text import ruby4, ruby5
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
     ["", "\u2028", "\0", '"', "\\", "😀", "\x7f", "a/b", "ud800", "\\ud800", "1", "class"]
@@ -75,7 +76,7 @@ def _doubles(value: Any) -> Any:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_rubys_floats_read_back(value: float) -> None:
     """Both spellings are floats to JSON, and the same to the last bit."""
-    for text in (codec.ruby4(value), codec.ruby5(value)):
+    for text in (ruby4(value), ruby5(value)):
         read = json.loads(text)
         assert isinstance(read, float)
         assert read == value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from resqpy.base.codec import float_spellings, ruby4, ruby5
+from resqpy.base.codec import float_spellings
+from resqpy.base.ruby_text import ruby4, ruby5
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ def ended(run: Run, outcome: Outcome, clock: Clock) -> EndCommands:
         )
     if run.definition is not None and run.definition.at_most_once:
         commands.append(workers.unmark_command(run.store, str(run.worker_id)))
+    if outcome.kind is OutcomeKind.RETURNED:
+        commands += checked(run.on_return)  # after the effects: a lock that they free is kept
     if not lifecycle.plain:
-        commands += checked(run.on_return) if outcome.kind is OutcomeKind.RETURNED else ()
         commands += lifecycle.end(run, outcome)
     worker_id = str(run.worker_id) if run.slot is None else run.slot.place.worker_id
     return EndCommands(worker_id, claim.beginning, outcome.kind.counts, commands)
@@ -98,7 +99,7 @@ def _commands(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
     if outcome.kind in _LATER:
         return _delayed(run, outcome, clock)
     if outcome.kind is OutcomeKind.RETURNED:
-        return [_returned(run, outcome), *checked(run.on_return)]
+        return [_returned(run, outcome)]
     return []
 
 

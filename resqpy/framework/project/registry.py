@@ -34,7 +34,8 @@ from resqpy.framework.tasks.spec_builder import SpecBuilder
 from resqpy.framework.tasks.task import FunctionTask, is_definition, place_of
 
 _NO_RUBY_KEYS = (
-    "keys: 'ruby' needs inputs by their places, as Ruby's perform has: write run(self, id, why, /)"
+    "keys of Ruby's plugins need inputs by their places, as Ruby's perform has: write run(self, id, why, /); "
+    "or give the plugin the option ruby_version, where Ruby's perform takes one hash"
 )
 
 
@@ -106,7 +107,7 @@ class Registry:
             complain("plugins", str(error))
         else:
             by_name = task.signature.positions is None and bool(task.inputs)
-            if by_name and any(each.ruby for each in definition.plugins):
+            if by_name and any(each.positional for each in definition.plugins):
                 complain("plugin_options", f"task {task.name}: {_NO_RUBY_KEYS}")
                 return
             self.tasks[task.name] = task

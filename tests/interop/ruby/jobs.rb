@@ -47,6 +47,36 @@ class Sleep
   end
 end
 
+# The gems of locks and retries, where they can be loaded (RUBYLIB): see `Ops` for whether they are.
+module Interop
+  PLUGINS = %w[lock lock_timeout retry].all? do |name|
+    require "resque/plugins/#{name}"
+  rescue LoadError
+    false
+  end
+end
+
+if Interop::PLUGINS
+  class Locked < Echo
+    extend Resque::Plugins::Lock
+    @queue = 'interop'
+  end
+
+  class Loner < Echo
+    extend Resque::Plugins::LockTimeout
+    @queue = 'interop'
+    @loner = true
+    @lock_timeout = 60
+  end
+
+  class Retried < Fail
+    extend Resque::Plugins::Retry
+    @queue = 'interop'
+    @retry_limit = 2
+    @retry_delay = 60
+  end
+end
+
 # Dies by signal 9: a DirtyExit where the worker forks, a dead worker where it does not.
 class Die
   @queue = 'interop'

@@ -125,6 +125,14 @@ module Interop
       (before - Resque.data_store.worker_ids).sort
     end
 
+    # ---- gems of locks and retries ----
+
+    op('plugins?') { Interop::PLUGINS }
+    op('plugin_keys') do |args|
+      [Locked.lock(*args), Loner.redis_lock_key(*args), Loner.redis_loner_lock_key(*args),
+       Retried.redis_retry_key(*args)]
+    end
+
     # ---- failures ----
 
     op('failure.all') { |start = 0, count = 1000| list(Resque::Failure.all(start, count)) }
