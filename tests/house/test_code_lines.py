@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7130, 32),
+    "store": (7131, 32),
     "testing": (600, 6),
     "tracked": (4300, 20),
     "web": (6416, 53),

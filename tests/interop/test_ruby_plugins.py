@@ -1,4 +1,4 @@
-"""Locks and counts that the gems of Ruby and our plugins share (`keys: "ruby"`, `"resque-lock"`), with these gems."""
+"""Locks and counts that the gems of Ruby and our plugins share (`keys: "ruby"`, `"resque-lock"`)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.support.foreign import INTEROP
 ODD = ["", '"', "\\", "#{x}", "#$x", "#@x", "# x", "\0\a\b\t\n\v\f\r\x1b\x7f\x85\xa0", "é", "\u2028", "😀",
        "\ufeff", "\ufffe", "\U000e0001", "nil", "1.0", "-"]  # fmt: skip
 NUMBERS = [0, -1, 2**64, 1.0, -0.0, 1e15, 1e16, 1e20, 1e-4, 1e-5, 5e-324, 1.7976931348623157e308]
-FIXED = [
+FIXED: list[list[Any]] = [
     [],
     [[]],
     [{}],
