@@ -47,12 +47,21 @@ def beat_call(
     *,
     epoch: int | None = None,
     life: bytes = b"",
+    dead_after_s: float = 0.0,
 ) -> tuple[list[Arg], list[Arg]]:
     """Keys and arguments of `lua/beat.lua`."""
     keys = store.keys
     fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause, keys.queues,
-                        keys.gates, keys.lives, keys.rescuer, keys.orders(incarnation)]  # fmt: skip
-    args: list[Arg] = [incarnation, started, "" if epoch is None else epoch, life, len(ids)]
+                        keys.gates, keys.lives, keys.rescuer, keys.orders(incarnation),
+                        keys.leader, keys.searched, keys.parked, keys.limit_holds]  # fmt: skip
+    args: list[Arg] = [
+        incarnation,
+        started,
+        "" if epoch is None else epoch,
+        life,
+        dead_after_s,
+        len(ids),
+    ]
     for each in ids:
         args += (str(each), keys.worker_started(str(each)))
     return [*fixed, *map(keys.queue, queues)], args

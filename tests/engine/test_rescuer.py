@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from resqpy import Limit
 from resqpy.base import job_records
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.model import WorkerId
@@ -47,6 +48,46 @@ async def test_a_worker_alone(redis_url: str, redis: Any) -> None:
     assert ran == [tuple(json.loads(JOB)["args"])]
     assert [each for each in living if "abcd1234" in each] == []
     assert await redis.keys("resque:worker:*") == []
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_beat_sees_the_dead(redis_url: str, redis: Any, *, removed: bool) -> None:
+    """Though records were searched for just now; also one whose process an older leader removed."""
+    store = Store(RedisOptions(redis_url))
+    try:
+        await die_with(store, JOB)
+        await redis.hset("resque:workers:heartbeat", str(worker_id(1)), "2026-11-21T00:00:00+00:00")
+        await redis.hset("resque:resqpy:lives", "abcd1234", "{}")
+    finally:
+        await store.close()
+    if removed:
+        await redis.delete("resque:resqpy:processes")
+    await redis.set("resque:resqpy:searched", "1")
+
+    async with working(redis_url, {"Echo": lambda *_: None}, "mail", **OPTIONS) as work:
+        await work.until(1)
+        await wait_for(lambda: one_process(redis), message="one process is left")
+
+    assert await redis.get("resque:resqpy:searched") == b"1"  # no search was needed
+
+
+async def test_a_beat_sees_what_is_parked_for_nothing(redis_url: str, redis: Any) -> None:
+    """Jobs that wait for a limit that was removed go back to their queue."""
+    jobs = {"Echo": {"perform": lambda *_: None, "limit": Limit(0)}}
+    await redis.set("resque:resqpy:searched", "1")
+    async with working(redis_url, jobs, "mail", **OPTIONS):
+        await redis.sadd("resque:queues", "mail")
+        await redis.rpush("resque:queue:mail", JOB)
+        await wait_for(lambda: has(redis, "resque:resqpy:limits:parked"))
+    await redis.delete("resque:resqpy:rescuer", "resque:resqpy:limits")
+
+    async with working(redis_url, {"Echo": lambda *_: None}, "mail", **OPTIONS) as work:
+        await work.until(1)
+
+
+async def has(redis: Any, name: str) -> bool:
+    """Whether there is such a key."""
+    return bool(await redis.exists(name))
 
 
 @pytest.mark.promise("no scheduler", "at most once")

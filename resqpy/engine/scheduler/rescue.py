@@ -45,10 +45,8 @@ _REMEMBERED_S = 72 * 3600
 _SWEEP_EVERY_S = 3600  # all notes are read for it, and each snoozed job has one
 _PAGE, _PAGES = 1000, 20  # keys per step of a search, steps per run
 _SEARCH_PAUSE_S = 0.2
-_SEARCH_EVERY_S, _SEARCH_SHARE = (
-    30.0,
-    100,
-)  # a search at this interval, or this many times its own duration
+_SEARCH_EVERY_S = 30.0  # a search at this interval,
+_SEARCH_SHARE = 100  # or this many times its own duration
 _SEARCH_LASTS_S = 600  # at most
 
 _LEFT = (
@@ -68,6 +66,7 @@ class RescueChore:
         tell: called as `tell("clean_stuck_worker", worker id, failed entry or None, seconds)`, before it as
             `tell("put_back", worker id, queue, class, times)` for a job that is back in its queue after
             this many losses with its worker, and as `tell("error", error)`.
+        search_every_s: seconds from one search for records of unlisted ids to the next.
 
     Attributes:
         searching: there is more to look at soon.
@@ -80,11 +79,17 @@ class RescueChore:
     scope: Scope = "own"
     prefixes: Sequence[str] = ()
 
-    def __init__(self, store: Store, dead_after_s: float, tell: Tell) -> None:
+    def __init__(
+        self,
+        store: Store,
+        dead_after_s: float,
+        tell: Tell,
+        search_every_s: float = _SEARCH_EVERY_S,
+    ) -> None:
         self._store = store
         self._dead_after_s = dead_after_s
         self._tell = tell
-        self._search = Search(store)
+        self._search = Search(store, search_every_s)
         self._told: set[str] = set()
         self._sweeps_s = 0.0
         self._unheard: dict[str, float] = {}  # since when nobody works a queue with parked jobs
@@ -298,8 +303,9 @@ class RescueChore:
 class Search:
     """The search for records of unlisted ids, a few steps at a time, by one process after the other."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, every_s: float) -> None:
         self._store = store
+        self._every_s = every_s
         self._cursor: int | None = None
         self._began_s = 0.0
         self._forbidden = False
@@ -329,7 +335,7 @@ class Search:
             if self._cursor == 0:
                 self._cursor = None
                 took_s = leadership.clock.monotonic() - self._began_s
-                await rescue.end_search(self._store, max(_SEARCH_EVERY_S, took_s * _SEARCH_SHARE))
+                await rescue.end_search(self._store, max(self._every_s, took_s * _SEARCH_SHARE))
                 return False
         return True
 

@@ -91,7 +91,7 @@ class Beat:
         registered: how many workers had been forgotten.
         queues: how many queues there are.
         ids: for whom it was, and those before it that were not answered.
-        unwatched: nobody has looked for dead processes of late.
+        unwatched: a rescue is needed, and nobody is there for it.
         orders: those that wait for this process.
     """
 
@@ -115,6 +115,7 @@ class Vitals:
     started: str
     queues: tuple[str, ...]
     state: str = WORKING
+    dead_after_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,12 @@ async def _any_of(stopping: asyncio.Event, wake: asyncio.Event, within_s: float)
 async def beat(store: Store, vitals: Vitals) -> Beat:
     """One heartbeat. One round trip."""
     keys, args = workers.beat_call(
-        store, vitals.incarnation, vitals.ids, vitals.started, vitals.queues
+        store,
+        vitals.incarnation,
+        vitals.ids,
+        vitals.started,
+        vitals.queues,
+        dead_after_s=vitals.dead_after_s,
     )
     reply = await store.run("beat", keys, args)
     seconds, _, places, more, paused, registered, queues, unwatched, waiting = reply

@@ -32,11 +32,12 @@ from resqpy.store.queues import decode_name
 
 # Rescue in a worker process, so that it does not depend on a scheduler.
 #
-# A heartbeat returns whether nobody has checked for dead processes recently; then the process takes a lease
-# and, unless a scheduler leads, does the work of the leader's chore. Beside a leader of an older version,
+# A heartbeat returns whether something is to be rescued and nobody is there for it; then the process takes a
+# lease and, unless a scheduler leads, does the work of the leader's chore. Beside a leader of an older version,
 # which can't read the ids of today's workers, it does so for their processes. The lease expires by itself
 # soon after its holder has died.
 
+_SEARCH_EVERY_S = 600.0  # only a failover to a replica that lacks something leaves what it finds
 _SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; an interrupted one is continued
 
 
@@ -54,7 +55,9 @@ class Rescuer:
         self._events = events
         self._token = f"{name}/1"
         self._clock = clock
-        self._chore = RescueChore(store, options.rescue_after_s, self._tell)
+        self._chore = RescueChore(
+            store, options.rescue_after_s, self._tell, search_every_s=_SEARCH_EVERY_S
+        )
         self._rests_ms = int(options.rescue_after_s * 1000)
         # not longer: it must not outlive a holder that is killed, for example by the job it took back
         self._lease_ms = max(self._rests_ms, int(_SHORTEST_LEASE_S * 1000))
@@ -127,6 +130,7 @@ class Wakeup:
         self._pool = pool
         self._events = events
         self._timeout_s = options.timeout_s
+        self._dead_after_s = options.rescue_after_s
         self._cancel_timeout_s = options.cancel_timeout_s
         self._unheard = 0  # heartbeats that the event loop has not processed yet
         self._names_key, self._pause_key = store.keys.queues.encode(), store.keys.pause.encode()
@@ -215,7 +219,9 @@ class Wakeup:
         slots = self._pool.slots
         queues = tuple(self._pool.queues.names)
         state = STUCK if self._unheard else state_of(self._pool, self._cancel_timeout_s)
-        return Vitals(slots.incarnation, slots.worker_ids, slots.started, queues, state)
+        return Vitals(
+            slots.incarnation, slots.worker_ids, slots.started, queues, state, self._dead_after_s
+        )
 
     def _beaten(self, beat: Beat) -> None:
         """Runs in the heartbeat's thread."""
