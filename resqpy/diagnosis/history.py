@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from resqpy.base.history import (
+    BUCKETS,
     FAILED,
     HOURS,
     LOST,
@@ -115,6 +116,11 @@ class RunStats:
         return self.record[WAIT_MS] / self.record[WAITED] if self.record[WAITED] else None
 
     @property
+    def spread(self) -> Sequence[int]:
+        """How many ran that long (of a queue's: waited), for each class of `BOUNDS_MS` and one for longer."""
+        return self.record[BUCKETS:]
+
+    @property
     def percentiles_ms(self) -> tuple[float | None, ...]:
         """p50, p95 and p99 of what a task's ran, or a queue's waited."""
         return tuple(percentile_ms(self.record, share) for share in SHARES)
@@ -181,6 +187,25 @@ class RunHistory:
     longest: Mapping[str, int]
     others: tuple[int, int] | None
     marks: Sequence[HistoryMark]
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "total": self.total.as_json("run"),
+            "tasks": [{"task": name, **each.as_json("run")} for name, each in self.tasks.items()],
+            "queues": [
+                {"queue": name, **each.as_json("wait"), "longest": self.longest.get(name)}
+                for name, each in self.queues.items()
+            ],
+            "points": [each.as_json() for each in self.points],
+            "others": None
+            if self.others is None
+            else {"succeeded": self.others[0], "failed": self.others[1]},
+            "marks": [
+                {"at": texts.iso(each.at_ms), "text": each.text, "by": each.by}
+                for each in self.marks
+            ],
+        }
 
 
 Slots = Sequence[Mapping[str, Record]]

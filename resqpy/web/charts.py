@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log10
+from math import inf, log, log10
 
+from resqpy.base.history import BOUNDS_MS
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.history import Point, RunHistory
 from resqpy.store.history import HistoryMark
 
 HEIGHT = 100  # of the picture; it is as wide as it has points
 _GAP = 0.12  # beside a bar
+_SHADES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Chart:
         hints: of each point, what is shown where somebody points at it.
         lines: each with the class of its colour, as the `d` of a path.
         legend: the class and name of each colour.
+        bottom: what its lower edge stands for, where that is not zero.
     """
 
     title: str
@@ -51,6 +54,7 @@ class Chart:
     lines: Sequence[tuple[str, str]]
     hints: Sequence[str]
     legend: Sequence[tuple[str, str]] = ()
+    bottom: str = ""
     bar_width: float = 1 - 2 * _GAP
 
 
@@ -118,6 +122,77 @@ def runs(points: Sequence[Point], step: str) -> Chart:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How many ran how long.
+
+    Attributes:
+        names: of the classes that have any, and of those between, the shortest first.
+        rows: the numbers of each point.
+    """
+
+    first: int
+    names: Sequence[str]
+    rows: Sequence[tuple[Point, Sequence[int]]]
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> Spread | None:
+        """That of a period; None: nothing ran."""
+        sums = [*map(sum, zip(*(each.stats.spread for each in points), strict=True))]
+        used = [place for place, number in enumerate(sums) if number]
+        if not used:
+            return None
+        first, last = used[0], used[-1] + 1
+        names = [_class_name(place) for place in range(first, last)]
+        return cls(first, names, [(each, each.stats.spread[first:last]) for each in points])
+
+    def chart(self) -> Chart:
+        """A column for each point and a row for each class; the darker a field is, the more ran."""
+        fields: dict[int, list[str]] = {shade: [] for shade in range(1, _SHADES + 1)}
+        most, high = max(max(row) for _, row in self.rows), HEIGHT / len(self.names)
+        for at, (_, row) in enumerate(self.rows):
+            for place, number in enumerate(row):
+                if number:
+                    y = round(HEIGHT - (place + 1) * high, 2)
+                    fields[_shade(number, most)].append(f"M{at} {y}h1v{high:.2f}h-1z")
+        likely = max(
+            range(len(self.names)), key=lambda place: sum(row[place] for _, row in self.rows)
+        )
+        return Chart(
+            "How long runs took", self.names[-1],
+            f"most took {self.names[likely]}; the longest {self.names[-1]}, the shortest {self.names[0]}",
+            len(self.rows), (), [(f"heat{shade}", "".join(each)) for shade, each in fields.items() if each],
+            [self._hint(*each) for each in self.rows],
+            (("heat1", "few"), (f"heat{_SHADES}", f"many (at most {most:,})")),
+            bottom=self.names[0] if len(self.names) > 1 else "",
+        )  # fmt: skip
+
+    def _hint(self, point: Point, row: Sequence[int]) -> str:
+        told = [
+            f"{number:,} took {name}"
+            for number, name in zip(row, self.names, strict=True)
+            if number
+        ]
+        return f"{_at(point)}: {'; '.join(reversed(told)) or 'none ran'}"
+
+
+def _class_name(place: int) -> str:
+    if place == len(BOUNDS_MS):
+        return f"> {_round(BOUNDS_MS[-1])}"
+    return f"≤ {_round(BOUNDS_MS[place])}"
+
+
+def _round(ms: int) -> str:
+    """A bound: the only unit of each is its largest."""
+    return span(ms) if ms < 60_000 else texts.duration(ms).replace(" 0 s", "").replace(" 0 m", "")
+
+
+def _shade(number: int, most: int) -> int:
+    """By the logarithm: one run among ten thousand is seen, too."""
+    part = log(number) / log(most) if most > 1 else 1
+    return min(1 + int(_SHADES * part), _SHADES)
+
+
 def run_times(points: Sequence[Point]) -> Chart:
     """How long half of them, and nearly all of them, ran at most."""
     told = [each.stats.percentiles_ms for each in points]
@@ -128,7 +203,10 @@ def run_times(points: Sequence[Point]) -> Chart:
     ]
     return Chart(
         "Run time", span(edge), f"p95 at most {span(max(known, default=None))}", len(points), (), lines,
-        [f"{_at(p)}: p50 {span(each[0])}, p95 {span(each[1])}" for p, each in zip(points, told, strict=True)],
+        [
+            f"{_at(p)}: p50 {span(each[0])}, p95 {span(each[1])}, p99 {span(each[2])}"
+            for p, each in zip(points, told, strict=True)
+        ],
         (("ok", "p50"), ("warn", "p95")),
     )  # fmt: skip
 

@@ -253,7 +253,7 @@ class SharedPages:
             return await endpoint.handler(visit)
         asked = tuple(pair for pair in query if pair[0] not in OF_ONE_VISIT)
         may = tuple(visit.who.allows(scope) for scope in (READ, OPERATE, ADMIN))
-        key = (visit.path, asked, may)
+        key = (visit.path, asked, may, visit.wants_csv)
         if key not in self._pages:
             _make_room(self._pages)
             read = partial(endpoint.handler, visit)

@@ -55,6 +55,12 @@ class Visit:
             raise Refusal(401, "You are not signed in")
         return self.access
 
+    @property
+    def wants_csv(self) -> bool:
+        """Whether a table is asked for instead of a page: by a link, or by what the client accepts."""
+        accepts = self.request.headers.get("accept", "")
+        return self.request.query_params.get("format") == "csv" or accepts.startswith("text/csv")
+
     async def still_may(self, *scopes: str) -> bool:
         """Whether who asks may still do this: their session or token may have ended. A Redis that is away ends
         nothing.

@@ -388,8 +388,9 @@ def test_killed_in_the_middle_and_continued(program: Program, resqpy: Call, clie
         place = begun.headers["location"]
         told = ops.get(place).json()
         assert (told["state"], told["done"]) == ("interrupted", done)
-        page = f"/failed/runs/{told['id']}"
-        assert ops.post(f"{page}/go_on", data={}).status_code == 303
+        went_on = ops.post(f"{place}/go_on")
+        assert went_on.status_code == 202
+        assert went_on.json()["state"] in ("running", "done")
         asyncio.run(wait_for(lambda: ops.get(place).json()["state"] == "done"))
         assert ops.get(place).json()["done"] == number
     counted = Counter(client.lrange(QUEUE, 0, -1))
@@ -480,3 +481,24 @@ async def test_what_the_api_refuses(api: ApiClient, redis: Redis, body: Any, sai
     assert (await api("POST /bulk", body, scopes=["read"])).status == 403
     assert (await api("GET /bulk/none")).status == 404
     assert (await api(f"DELETE /bulk/{'0' * 22}")).status == 404
+
+
+async def test_the_api_goes_on_with_what_differs(api: ApiClient, redis: Redis) -> None:
+    """With as many as were confirmed; not with what has ended, nor with what is not there. All are listed."""
+    await fill(redis, 5)
+    wanted = {"action": "retry", "filter": {"class": "Send"}, "expected_count": 3}
+    run = (await api("POST /bulk", wanted)).json["id"]
+
+    async def told(state: str) -> bool:
+        return bool((await api(f"GET /bulk/{run}")).json["state"] == state)
+
+    await wait_for(lambda: told("differs"))
+    refused = await api(f"POST /bulk/{run}/go_on", scopes=["read"])
+    went_on = await api(f"POST /bulk/{run}/go_on")
+    await wait_for(lambda: told("done"))
+    again, nothing = await api(f"POST /bulk/{run}/go_on"), await api("POST /bulk/none/go_on")
+    listed = (await api("GET /bulk", scopes=["read"])).json["data"]
+    assert (refused.status, went_on.status, nothing.status) == (403, 202, 404)
+    assert (again.status, again.json["type"]) == (409, "urn:resqpy:problem:wrong-state")
+    assert [(each["id"], each["done"], each["state"]) for each in listed] == [(run, 3, "done")]
+    assert await redis.llen(QUEUE) == 3

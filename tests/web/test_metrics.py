@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from html import unescape
 from typing import Any
@@ -73,12 +75,13 @@ def viewer(make_console: MakeConsole) -> Browser:
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the table below a heading."""
-    table = (
-        page.split(f"<h2>{heading}</h2>")[1].split("</table>", maxsplit=1)[0].split("<tbody>")[1]
-    )
-    found = [
-        re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in table.split("</tr>")[:-1]
-    ]
+    return table(page, f"<h2>{heading}</h2>")
+
+
+def table(page: str, after: str) -> list[list[str]]:
+    """The cells of the table after a text."""
+    body = page.split(after)[1].split("</table>", maxsplit=1)[0].split("<tbody>")[1]
+    found = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in body.split("</tr>")[:-1]]
     return [[unescape(re.sub(r"<[^>]*>", "", cell)).strip() for cell in row] for row in found]
 
 
@@ -100,8 +103,8 @@ async def test_what_ran_in_an_hour(viewer: Browser, redis: Redis) -> None:
     # 500 more were processed and 30 failed, of which 91 and 9 (and 18 retried) are known
     assert "also ran about 409 jobs, and 3 failed" in said
     assert "v1.2" in said
-    assert page.count("<svg") == 3
-    assert page.count('class="mark" d="M') == 3
+    assert page.count("<svg") == 4
+    assert page.count('class="mark" d="M') == 4
     assert len(re.findall(r'<rect class="ok"', page)) == 1
     assert len(re.findall(r'<rect class="bad" x="5[345].12" y="91.0"', page)) == 1
 
@@ -226,3 +229,63 @@ async def test_the_store_reads_what_it_wrote(make_console: MakeConsole, redis: R
         page = (await browser.get("/metrics")).text
     assert rows(page, "Tasks")[0][:3] == ["Send", "3", "1 33.3 %"]
     assert "v2" in words(page)
+
+
+async def test_how_long_runs_took(viewer: Browser, redis: Redis) -> None:
+    """A map of shades: few runs are seen beside many; and the same as a table."""
+    await put(redis, TASKS, 300, Send=record(1000), Pay=record(1, bucket=8))
+    await put(redis, TASKS, 1500, Send=record(30))
+    async with viewer as browser:
+        page = (await browser.get("/metrics")).text
+        empty = (await browser.get("/metrics?task=Nobody")).text
+    shades = dict(re.findall(r'<path class="line heat(\d)" d="([^"]*)"', page))
+    [(many, many_y), (some, _), (few, few_y)] = [
+        re.findall(r"M(\d+) ([\d.]+)h1", shades[shade])[0] for shade in ("5", "3", "1")
+    ]
+    assert (many, many_y, few_y) == (few, "80.0", "0.0")  # five classes, the longest above
+    assert int(some) == int(many) - 20
+    [[_, *row], [_, *other]] = [
+        each for each in table(page, "How long runs took, as a table") if len(each) == 6
+    ]
+    assert (row, other) == (["30", "–", "–", "–", "–"], ["1000", "–", "–", "–", "1"])
+    assert "≤ 100 ms" in unescape(page)
+    assert "most took ≤ 100 ms; the longest ≤ 2.5 s, the shortest ≤ 100 ms" in unescape(page)
+    assert "heat" not in empty
+
+
+async def test_tables_for_other_programs(viewer: Browser, redis: Redis) -> None:
+    """As CSV, by a link or by what a client accepts; no text of Redis is a formula there."""
+    await filled(redis)
+    await put(redis, TASKS, 300, **{'=cmd|"x"!A1': record(3), "a\u202eb": record(1)})
+    async with viewer as browser:
+        page = (await browser.get("/metrics?task=Pay")).text
+        links = re.findall(r'href="(/metrics\?[^"]*format=csv)"', page)
+        linked = await browser.get(unescape(links[0]))
+        tasks = await browser.get("/metrics?of=tasks", headers={"accept": "text/csv"})
+        points = await browser.get("/metrics?period=8h&format=csv")
+        queues = await browser.get("/metrics?of=queues&format=csv")
+        wrong = await browser.get("/metrics?of=queue&format=csv")
+        none = await browser.get("/metrics?of=queues&task=Pay&format=csv")
+    found = [*csv.DictReader(io.StringIO(tasks.text))]
+    assert tasks.headers["content-type"] == "text/csv; charset=utf-8"
+    assert [each["task"] for each in found] == ["Send", "Pay", '\'=cmd|"x"!A1', "a\\u202eb"]
+    assert (found[0]["runs"], found[0]["failed"], found[0]["run_p95_ms"]) == ("90", "9", "98")
+    assert [each["task"] for each in csv.DictReader(io.StringIO(linked.text))] == ["Pay"]
+    assert 'filename="Pay-1h.csv"' in linked.headers["content-disposition"]
+    rows_of = [*csv.DictReader(io.StringIO(points.text))]
+    assert (len(rows_of), sum(int(each["runs"]) for each in rows_of)) == (48, 109)
+    assert [each["queue"] for each in csv.DictReader(io.StringIO(queues.text))] == ["mail", "money"]
+    assert (wrong.status_code, "queues" in wrong.text) == (400, True)
+    assert none.text == "queue\r\n"
+
+
+async def test_a_page_is_not_given_for_a_table(make_console: MakeConsole, redis: Redis) -> None:
+    """Nor the other way round, though both have one address."""
+    await filled(redis)
+    console = make_console(authenticate=as_role("viewer"))
+    async with Browser(console, shares=True) as browser:
+        kinds = [
+            (await browser.get("/metrics", headers={"accept": accept})).headers["content-type"]
+            for accept in ("text/html", "text/csv", "text/html,*/*;q=0.8")
+        ]
+    assert [each.partition(";")[0] for each in kinds] == ["text/html", "text/csv", "text/html"]

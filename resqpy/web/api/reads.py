@@ -410,21 +410,7 @@ async def _workers(call: Call) -> Any:
 async def _history(call: Call) -> Any:
     ran = call.visit.console.everything.ran(call.values["period"], call.values.get("task"))
     found = await ran.current()
-    others = found.others
-    return {
-        "as_of": texts.iso(ran.as_of.at_ms),
-        "total": found.total.as_json("run"),
-        "tasks": [{"task": name, **each.as_json("run")} for name, each in found.tasks.items()],
-        "queues": [
-            {"queue": name, **each.as_json("wait"), "longest": found.longest.get(name)}
-            for name, each in found.queues.items()
-        ],
-        "points": [each.as_json() for each in found.points],
-        "others": None if others is None else {"succeeded": others[0], "failed": others[1]},
-        "marks": [
-            {"at": texts.iso(each.at_ms), "text": each.text, "by": each.by} for each in found.marks
-        ],
-    }
+    return {"as_of": texts.iso(ran.as_of.at_ms), **found.as_json()}
 
 
 async def _audit(call: Call) -> Any:

@@ -9,7 +9,7 @@ from resqpy.base.errors import InvalidInputs, UnknownTask, UsageError
 from resqpy.base.keys import check_queue_name
 from resqpy.store.sweep import Item
 from resqpy.web import bulk, changing
-from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path
+from resqpy.web.api.endpoint import Answer, ApiEndpoint, Call, in_path, paged
 from resqpy.web.api.idempotency import KEY, once
 from resqpy.web.api.problems import ApiProblem, after_a_write, of_inputs, problem_of
 from resqpy.web.api.reads import (
@@ -254,6 +254,19 @@ async def _cancel_bulk(call: Call) -> Any:
     return await _told_run(call, run.id)
 
 
+async def _go_on_bulk(call: Call) -> Answer:
+    run = await _sought_run(call, call.values["id"])
+    if not await call.visit.console.bulk.go_on(call.visit, run):
+        words = "somebody works on it" if run.works else f"it has ended: {run.state}"
+        raise ApiProblem("wrong-state", words)
+    return Answer(await _told_run(call, run.id), 202)
+
+
+async def _bulk_runs(call: Call) -> Any:
+    runs = await bulk.latest(call.parts.resque.store)
+    return {"data": [bulk.run_json(each) for each in runs], "next": None}
+
+
 # -- delayed jobs --
 
 
@@ -385,9 +398,14 @@ WRITES = [
                 "background. What was removed can be put back for a day, if it was no more than 10,000. `retry` "
                 "leaves what Ruby has retried already (its `retried_at` is set): `expected_count` is without it.",
                 _begin_bulk, body=_BULK, answer=_RUN, status=202),
+    ApiEndpoint("GET", "/bulk", READ, "The last 50 bulk runs of the last day, the newest first.", _bulk_runs,
+                answer=paged(_RUN)),
     ApiEndpoint("GET", "/bulk/{id}", READ, "How far a bulk run is. `interrupted`: its process is gone; what "
-                "was done stays done, and another run does the rest.", _bulk_run, (RUN,), answer=_RUN,
+                "was done stays done, and `go_on` does the rest.", _bulk_run, (RUN,), answer=_RUN,
                 problems=_FOUND),
+    ApiEndpoint("POST", "/bulk/{id}/go_on", OPERATE, "Go on with a bulk run that is `interrupted`, or that "
+                "`differs`: with no more jobs than were confirmed. None is retried twice.", _go_on_bulk, (RUN,),
+                answer=_RUN, status=202, problems=("not-found", "wrong-state")),
     ApiEndpoint("DELETE", "/bulk/{id}", OPERATE, "End a bulk run where it is.", _cancel_bulk, (RUN,), answer=_RUN,
                 problems=("not-found", "wrong-state")),
     ApiEndpoint("POST", "/delayed/{second}/{id}/run", OPERATE, "Run a delayed job now.", _run_delayed,
