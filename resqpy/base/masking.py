@@ -72,6 +72,9 @@ def _without_password(found: re.Match[str]) -> str:
     return f"://{user[1]}{f':{MASK}' if user[2] else ''}@"
 
 
+_BEYOND = 10_000  # characters behind a cut
+
+
 class Redaction:
     """Makes inputs, results and the like safe to show.
 
@@ -123,7 +126,9 @@ class Redaction:
     def shown(self, value: Any, depth: int = 0) -> Any:
         """The value for display; containers are copied, never returned."""
         if isinstance(value, str):
-            text, most = self.text(value), self._max_string
+            most = self._max_string
+            # what is cut off anyway is not searched; a secret that begins in the rest is still seen whole
+            text = self.text(value if most is None else value[: most + _BEYOND])
             return text if most is None or len(text) <= most else f"{text[:most]}…"
         if value is None or isinstance(value, bool | int | float):
             return value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from resqpy.base import codec, reading
 from resqpy.base.keys import split_priority
-from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit
+from resqpy.base.model import FailedJob, Job, NoList, QueuePause, RunningLimit, UnreadableJob
 from resqpy.diagnosis.queues import QueueAges, drain_words
 from resqpy.diagnosis.workers import SeenWorker
 from resqpy.engine.inspect.failed_jobs import FailedGroup, Wanted, grouped
@@ -27,6 +27,8 @@ from resqpy.store.sweep import Item, Sweep
 
 PAGE = 50  # rows
 _ALL = Wanted()
+_LARGE = 2**20  # bytes of a job or entry that is not decoded for a row
+_ENDS = 4000  # bytes of such a one that are looked at
 _NEAR = 1000  # positions around a hint
 _WINDOW = 1000  # entries read at once by a filter
 _LOOK = 5000  # entries that a filter looks at for one page
@@ -168,10 +170,50 @@ async def queue_page(resque: Resque, queue: str, start: int, size: int = PAGE) -
         ]
     )
     [told] = await queues.lengths_told(store, [queue], [length], parked)
-    rows = [(start + n, reading.show_job(raw, queue)) for n, raw in enumerate(raws)]
+    rows = [(start + n, _job(raw, queue)) for n, raw in enumerate(raws)]
     if isinstance(told, NoList):
         return JobsPage(rows, told)
     return JobsPage(rows, length, told - length)
+
+
+# What is very large is not decoded for a row: of fifty million bytes that takes a second, in which nobody else is
+# answered.
+
+
+def _job(raw: bytes, queue: str | None = None) -> Job:
+    """A job for a row; None: of its own queue."""
+    where = codec.delayed_queue(raw[:_LARGE]) or "" if queue is None else queue
+    if len(raw) <= _LARGE:
+        return reading.show_job(raw, where)
+    return UnreadableJob(_text_in(raw, b"class") or "", [], where, raw, problem=_too_large(raw))
+
+
+def _entry(wanted: Wanted, raw: bytes, source: str, *, grouped: bool = False) -> FailedJob | None:
+    """A failed entry, if it is wanted; a very large one by what stands at its beginning and end.
+
+    Args:
+        grouped: without its job, and its bytes if they are many: an example of a group is kept for a while.
+    """
+    if not wanted.everything or len(raw) <= _LARGE:
+        return wanted.entry(raw, source, with_job=not grouped)
+    when, name, exception, worker, queue = (
+        _text_in(raw, each) for each in (b"failed_at", b"class", b"exception", b"worker", b"queue")
+    )
+    payload = {"class": name, "args": ["…"]}
+    kept, error = b"" if grouped else raw, _too_large(raw)
+    return FailedJob(kept, when, payload, exception, error, [], worker, queue, source=source)
+
+
+def _text_in(raw: bytes, name: bytes) -> str | None:
+    for part in (raw[:_ENDS], raw[-_ENDS:]):
+        if found := re.search(rb'"%s"\s*:\s*("(?:[^"\\]|\\.){1,600}")' % name, part):
+            told = codec.decode_lenient(found[1])
+            return told if isinstance(told, str) else None
+    return None
+
+
+def _too_large(raw: bytes) -> str:
+    return f"it has {len(raw) / 2**20:,.1f} MiB, too much for a list"
 
 
 async def is_queue(store: Store, name: str) -> bool:
@@ -256,7 +298,7 @@ async def failed_page(
         for index, raw in reversed([*enumerate(raws, begin)]):
             looked_at += 1
             begin, last = index, raw
-            if (entry := wanted.entry(raw, source)) is not None:
+            if (entry := _entry(wanted, raw, source)) is not None:
                 rows.append((index, entry))
             if len(rows) == size:
                 break
@@ -309,7 +351,7 @@ async def failed_groups(resque: Resque, wanted: Wanted = _ALL) -> FailedGroups:
             )  # fmt: skip
             while page := await sweep.page():
                 looked_at += len(page)
-                entries = (wanted.entry(item.raw, name, with_job=False) for item in page)
+                entries = (_entry(wanted, item.raw, name, grouped=True) for item in page)
                 for entry in filter(None, entries):
                     yield entry
 
@@ -381,7 +423,7 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
             break
         shown += len(raws)
         if length:
-            times.append(DueTime(second, [reading.show_delayed(raw) for raw in raws], length))
+            times.append(DueTime(second, [*map(_job, raws)], length))
     return DelayedPage(times, total, later)
 
 
@@ -391,4 +433,4 @@ async def due_page(resque: Resque, second: int, start: int) -> JobsPage:
     length, raws = await resque.store.look(
         [("LLEN", key), ("LRANGE", key, start, start + PAGE - 1)]
     )
-    return JobsPage([(start + n, reading.show_delayed(raw)) for n, raw in enumerate(raws)], length)
+    return JobsPage([(start + n, _job(raw)) for n, raw in enumerate(raws)], length)

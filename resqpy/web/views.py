@@ -117,7 +117,8 @@ def job_row(shown: Shown, at: int, job: Job) -> JobRow:
     """A waiting or delayed job."""
     if isinstance(job, UnreadableJob):
         problem = f"{len(job.raw):,} bytes: {cut(job.problem)}"
-        return JobRow(codec.digest(job.raw), at, "", cut(job.queue), None, problem)
+        name = cut(job.class_name)  # that of one which is only too large
+        return JobRow(codec.digest(job.raw), at, name, cut(job.queue), None, problem)
     return JobRow(
         codec.digest(job.raw), at, cut(job.class_name), cut(job.queue), shown.brief_args(job),
         task_id=codec.task_id_of(job.args),

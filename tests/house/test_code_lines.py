@@ -15,20 +15,20 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4340, 30),
+    "base": (4342, 30),
     "cli": (6178, 51),
     "contrib": (1116, 16),
-    "diagnosis": (3012, 15),
+    "diagnosis": (3035, 15),
     "embedded": (490, 6),
-    "engine": (7106, 48),
+    "engine": (7107, 48),
     "framework": (8884, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7147, 32),
+    "store": (7148, 32),
     "testing": (600, 6),
     "tracked": (4300, 20),
-    "web": (6503, 53),
+    "web": (6504, 53),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

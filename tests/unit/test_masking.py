@@ -127,3 +127,21 @@ class _Hostile:
 def test_one_rule_for_all_that_is_shown(value: Any, shown: Any) -> None:
     """By name at any depth, by shape in any text."""
     assert Redaction().shown(value) == shown
+
+
+class _Counting(Redaction):
+    searched = 0
+
+    def text(self, text: str) -> str:
+        self.searched += len(text)
+        return super().text(text)
+
+
+def test_what_is_cut_off_is_not_searched() -> None:
+    """However long a text is; a secret that begins before the cut is seen whole."""
+    brief = _Counting(max_string=200)
+    began = f"{'x' * 150} redis://user:{NEVER}{'y' * 5000}@host/"
+    assert brief.shown(began) == f"{'x' * 150} redis://user:***@host/"
+    brief.searched = 0
+    assert brief.shown("z" * 10**6) == f"{'z' * 200}…"
+    assert brief.searched < 20_000

@@ -74,7 +74,8 @@ async def make_console(redis: Redis, redis_url: str) -> AsyncIterator[MakeConsol
     made: list[Console] = []
 
     def make(**options: Any) -> Console:
-        console = Console(lambda: RedisOptions(redis_url), ConsoleOptions(**options))
+        calm = RedisOptions(redis_url, connect_timeout_s=PATIENCE_S, reply_timeout_s=PATIENCE_S)
+        console = Console(lambda: calm, ConsoleOptions(**options))
         made.append(console)
         return console
 

@@ -544,3 +544,32 @@ async def test_round_trips(make_console: MakeConsole, redis: Redis, number: int)
             assert line.round_trips - before <= most, path
             assert len(answer.content) < 300_000, path
             assert hostile.read(answer.text).foreign == []
+
+
+async def test_a_very_large_job_is_not_decoded_for_a_list(ann: Browser, redis: Redis) -> None:
+    """It says how large it is, and can be handled; others stand beside it."""
+    large = b'{"class":"Large","args":[{"text":"' + b"x" * 2**20 + b'"}],"queue":"mail"}'
+    raw = (
+        b'{"failed_at":"2026-11-21T00:00:00Z","payload":%s,"exception":"Bo\\"om","error":"e","worker":"h:1:mail",'
+        b'"queue":"mail","backtrace":[]}' % large
+    )
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush(QUEUE, JOB, large)
+    await redis.rpush("resque:failed", raw, entry(1))
+    await redis.zadd("resque:delayed_queue_schedule", {"4000000000": 4_000_000_000})
+    await redis.rpush("resque:delayed:4000000000", large)
+    for path in ("/queues/mail", "/failed/entries", "/delayed", "/delayed/4000000000"):
+        said = words((await ann.get(path)).text)
+        assert "Large" in said, path
+        assert "it has 1.0 MiB, too much for a list" in said, path
+        assert "xxx" not in said, path
+    page = (await ann.get("/failed/entries")).text
+    assert "Bo&#34;om" in words(page)
+    assert "1.0 MiB" in words((await ann.get("/failed")).text)
+    assert "xxx" in (await ann.get(f"/failed/entries/{codec.digest(raw)}?at=0")).text
+    action, fields = forms((await ann.get("/delayed")).text, "/run")[0]
+    await ann.post(action, data=fields)
+    assert await redis.lrange(QUEUE, 0, -1) == [JOB, large, large]
+    action, fields = forms((await ann.get("/queues/mail")).text, "/remove")[1]
+    await ann.post(action, data=fields)
+    assert await redis.llen(QUEUE) == 2
