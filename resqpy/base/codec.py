@@ -389,18 +389,18 @@ def digest(raw: bytes) -> str:
 
 
 def with_queue(job: Job) -> bytes:
-    """The text of a job as a delayed item, which must name its queue (trap 24)."""
+    """The text of a job as a delayed item, which must name its queue (trap 24): at its end, where Ruby has it."""
     named = member_text(job.raw, "queue")
     queue = encode_text(job.queue)
     if named == queue:
         return job.raw
-    if job.extra or job.wrapper is not None:  # other keys, such as PHP's id; or another class
-        raw = job.raw.lstrip(b"\xef\xbb\xbf \t\r\n")
-        return b'{"queue":%b,%b' % (queue, raw[1:]) if named is None else for_queue(raw, job.queue)
-    args = member_text(job.raw, "args") if b'"args"' in job.raw else None
-    if args is None or not args.startswith(b"["):
-        args = encode_text(job.args)
-    return job_text(job.class_name, job.queue, args.decode())
+    if not job.extra and job.wrapper is None:
+        args = member_text(job.raw, "args") if b'"args"' in job.raw else None
+        if args is None or not args.startswith(b"["):  # which only some read
+            return job_text(job.class_name, job.queue, encode_text(job.args).decode())
+    if named is None:
+        return b'%b,"queue":%b}' % (job.raw.rstrip(b" \t\r\n")[:-1], queue)
+    return for_queue(job.raw, job.queue)
 
 
 def for_queue(raw: bytes, queue: str) -> bytes:

@@ -15,9 +15,9 @@ from resqpy.base.json_rules import decimal
 
 
 def ruby4(value: float) -> str:
-    """`1.0`, `1.0e+15`, `1.0e-05`."""
+    """`1.0`, `1.0e+15`, `1000000000000000.5`, `1.0e-05`."""
     sign, digits, point = decimal(value)
-    if -4 < point <= 15:
+    if -4 < point <= 15 or point == 16 < len(digits):
         return sign + _fixed(digits, point)
     power = point - 1
     return f"{sign}{digits[0]}.{digits[1:] or '0'}e{'+' if power > 0 else '-'}{abs(power):02}"

@@ -49,8 +49,10 @@ def some_value(dice: random.Random, depth: int = 0) -> Any:
         return {some_text(dice): some_value(dice, depth + 1) for _ in range(dice.randrange(4))}
     plain = dice.choice([None, True, False, *NUMBERS])
     number = dice.choice([dice.randrange(-(2**70), 2**70), dice.uniform(-1e3, 1e3)])
-    scaled = dice.random() * 10.0 ** dice.randrange(-320, 300)
-    return dice.choice([plain, number, scaled, some_text(dice), dice.choice(ODD)])
+    scaled = dice.random() * 10.0 ** dice.choice(
+        [dice.randrange(-320, 300), dice.randrange(-8, 20)]
+    )
+    return dice.choice([plain, number, scaled, round(scaled, 1), some_text(dice), dice.choice(ODD)])
 
 
 def some_text(dice: random.Random) -> str:

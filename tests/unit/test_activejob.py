@@ -164,11 +164,11 @@ def test_the_number_of_attempts_is_changed_by_text_alone() -> None:
 
 
 def test_a_delayed_one_keeps_its_class_and_all_its_keys() -> None:
-    """With its queue in front, which Ruby's jobs lack."""
+    """With its queue behind all, as Ruby's own delayed ones have it."""
     raw = _raw(1.0)
     job = codec.decode_job(raw, "q")
 
-    assert codec.with_queue(job) == b'{"queue":"q",' + raw[1:]
+    assert codec.with_queue(job) == raw[:-1] + b',"queue":"q"}'
     assert member_text(codec.with_queue(job), "args") == member_text(raw, "args")
 
 

@@ -296,8 +296,13 @@ def test_a_job_is_shown_as_node_shows_it() -> None:
     [
         (b'{"class":"A","queue":"q","args":[1.0]}', None),
         (b'{"args":[1.0],"queue":"q","class":"A","x":1}', None),
-        (b'{"class":"A","args":[1.0,1.0e-05]}', b'{"class":"A","queue":"q","args":[1.0,1.0e-05]}'),
-        (b'{"class":"A","args":[],"queue":"z"}', b'{"class":"A","queue":"q","args":[]}'),
+        (b'{"class":"A","args":[1.0,1.0e-05]}', b'{"class":"A","args":[1.0,1.0e-05],"queue":"q"}'),
+        (b' {"args":[1.0],"class":"A"} \n', b' {"args":[1.0],"class":"A","queue":"q"}'),
+        (b'{"class":"A","args":[],"queue":"z"}', b'{"class":"A","args":[],"queue":"q"}'),
+        (
+            b'{"class":"A","args":{"k":1},"id":"a"}',
+            b'{"class":"A","args":{"k":1},"id":"a","queue":"q"}',
+        ),
         (b'{"class":"A"}', b'{"class":"A","queue":"q","args":[]}'),
         (b'{"class":"A","args":{"k":1.0}}', b'{"class":"A","queue":"q","args":[{"k":1.0}]}'),
     ],

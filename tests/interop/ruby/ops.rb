@@ -166,6 +166,12 @@ module Interop
       Resque.remove_delayed_in_queue(constant(name), queue, *args)
     end
     op('remove_delayed_class') { |name| Resque.remove_delayed_selection(name) { true } }
+    op('remove_delayed_job_from_timestamp') do |at, name, args = []|
+      Resque.remove_delayed_job_from_timestamp(at, constant(name), *args)
+    end
+    op('delay_or_enqueue_at') do |at, name, args = []|
+      Resque.delay_or_enqueue_at(at, constant(name), *args)
+    end
     op('enqueue_delayed') { |name, args = []| Resque.enqueue_delayed(constant(name), *args) }
     op('enqueue_delayed_class') { |name| Resque.enqueue_delayed_selection(name) { true } }
 
