@@ -6,6 +6,7 @@ the queue where a job is moved, the `queue` that a delayed item needs, the `exec
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -64,22 +65,24 @@ def _object(rng: random.Random, members: list[str]) -> str:
     return "{" + blank + f"{blank},{blank}".join(members) + blank + "}"
 
 
-def _plain(
-    members: list[str], at: int | None, args: str, write: Callable[[list[str]], str]
-) -> Sent:
+def _plain(members: list[str], at: int | None, write: Callable[[list[str]], str]) -> Sent:
     """A job whose `queue`, if it has one, is the member at a place."""
     raw = write(members)
     if at is None:
-        item = f'{{"class":"C","queue":"q","args":{args}}}'
-        return Sent(raw.encode(), raw.encode(), item.encode())
+        return Sent(raw.encode(), raw.encode(), _delayed(raw).encode())
     moved = write([*members[:at], members[at].replace('"q"', '"other"'), *members[at + 1 :]])
     return Sent(raw.encode(), moved.encode(), raw.encode())
+
+
+def _delayed(raw: str) -> str:
+    """As resque-scheduler writes it."""
+    return f'{raw[:-1]},"queue":"q"}}'
 
 
 def ruby(rng: random.Random, number: int) -> Sent:
     """`{"class":…,"args":[…]}`."""
     args = f"[{_args(rng, number)}]"
-    return _plain(['"class":"C"', f'"args":{args}'], None, args, lambda m: "{" + ",".join(m) + "}")
+    return _plain(['"class":"C"', f'"args":{args}'], None, lambda m: "{" + ",".join(m) + "}")
 
 
 def node(rng: random.Random, number: int) -> Sent:
@@ -93,14 +96,14 @@ def node(rng: random.Random, number: int) -> Sent:
         rng.setstate(state)
         return _object(rng, given)
 
-    return _plain(members, members.index('"queue":"q"'), args, write)
+    return _plain(members, members.index('"queue":"q"'), write)
 
 
 def php(rng: random.Random, number: int) -> Sent:
     """One argument, and keys of its own, which stay."""
     args = f'[{{"n":{number},"x":{_value(rng)}}}]'
     raw = f'{{"class":"C","args":{args},"id":"i{number}","prefix":"","queue_time":1795941038.46{number}}}'
-    return Sent(raw.encode(), raw.encode(), f'{{"queue":"q",{raw[1:]}'.encode())
+    return Sent(raw.encode(), raw.encode(), _delayed(raw).encode())
 
 
 def rails(rng: random.Random, number: int) -> Sent:
@@ -112,14 +115,22 @@ def rails(rng: random.Random, number: int) -> Sent:
     rng.shuffle(members)
     job = f'{{"class":"{WRAPPER}","args":[{{{",".join(members)}}}]}}'
     made = rng.randrange(3)
-    item = '{"queue":"q",' + job[1:]
+    item = _delayed(job)
     head, _, tail = job.partition('"executions":%d')
     raw = f'{head}"executions":{made}{tail}'
     head, _, tail = item.partition('"executions":%d')
     return Sent(raw.encode(), raw.encode(), f'{head}"executions":{made + 1}{tail}'.encode())
 
 
-DIALECTS = (ruby, node, php, rails)
+def python(rng: random.Random, number: int) -> Sent:
+    """Ours: with texts beside the arguments, as a middleware gives them, or without."""
+    members = ['"class":"C"', '"queue":"q"', f'"args":[{_args(rng, number)}]']
+    if rng.random() < 0.5:
+        members.insert(2, f'"traceparent":{json.dumps(rng.choice(SCALARS), ensure_ascii=False)}')
+    return _plain(members, 1, lambda m: "{" + ",".join(m) + "}")
+
+
+DIALECTS = (ruby, node, php, rails, python)
 UNREADABLE = (
     rb'{"class":"C","args":["\ud800"]}', b'{"class":"C","args":["\xff"]}', b"{", b"", b"[1]", b"NaN",
     rb'{"class":"C","args":[1e400]}', b'{"class":"C","args":[NaN]}', b'{"class":5,"args":[]}',
