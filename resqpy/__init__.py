@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         PoolStateError as PoolStateError,
         QueueFull as QueueFull,
         ResqpyError as ResqpyError,
+        ShadowRefused as ShadowRefused,
         SnoozedTooOften as SnoozedTooOften,
         StoreError as StoreError,
         StoreMisconfigured as StoreMisconfigured,
@@ -119,8 +120,8 @@ _NAMES = {
         ConfigError DeadlinePassed Deposed DuplicateDelayedJob EmbeddedRedisError HookTimeout ImportFailed
         InvalidInputs InvalidJob InvalidQueueName InvalidTask JobCancelled JobTimeout
         LoadFailed NoEventLoop NotInFailed NotStarted OutcomeUnknown PayloadError PoisonPill
-        PoolStateError QueueFull ResqpyError SnoozedTooOften StoreError StoreMisconfigured StoreUnavailable
-        TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
+        PoolStateError QueueFull ResqpyError ShadowRefused SnoozedTooOften StoreError StoreMisconfigured
+        StoreUnavailable TaskUnfinished UnderReplicated UnknownOption UnknownTask UsageError WorkerDied
         WorkerStopped WrongCursor WrongLoop
     """,
     "base.json_forms": "converter",

@@ -28,6 +28,10 @@ class UsageError(ResqpyError, ValueError):
     """An argument or a setting is wrong."""
 
 
+class ShadowRefused(UsageError):
+    """A shadow run was about to change something in Redis; nothing was written. Ask `run.shadow` before it."""
+
+
 class InvalidJob(UsageError):
     """A job's arguments can't be encoded so that every Resque worker can read them."""
 

@@ -393,6 +393,10 @@ class Keys:
         """Hash: what was counted of a class that moves between languages."""
         return self.own("limits", "migration", class_name)
 
+    def shadows(self, class_name: str, outcome: str) -> str:
+        """List: the last shadow runs of a class that `succeeded` or `failed`, as JSON."""
+        return self.own("limits", "shadows", outcome, class_name)
+
     def limit_wakes(self, queue: str) -> str:
         """When (ms) a process looks for jobs of a queue that wait for a rate, and which; it expires then."""
         return self.own("limits", "wakes", queue)

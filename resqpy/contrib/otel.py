@@ -50,6 +50,8 @@ class ProcessTracing(Middleware):
         run, began_s = call.run, SYSTEM_CLOCK.monotonic()
         run.state[_SPAN] = True
         told = attributes("process", run.queue, call.task.name)
+        if run.shadow:
+            told["resqpy.shadow"] = True
         facts = run.lifecycle.facts()
         span = self._start(run.queue, run.job.extra, {**told, **_of_record(facts)})
         token = contexts.attach(trace.set_span_in_context(span, _sent(run.job.extra)))

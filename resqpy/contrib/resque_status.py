@@ -37,7 +37,7 @@ class ResqueStatus(Middleware):
 
     async def pre_processor(self, call: TaskCall) -> bool:
         """`working`; or `killed`, and it does not run."""
-        if (uuid := _uuid(call.run.args)) is None:
+        if (uuid := _uuid(call.run.args)) is None or call.run.shadow:
             return True
         if await _is_killed(uuid):
             await _end(uuid, call.run, "killed")
@@ -47,7 +47,7 @@ class ResqueStatus(Middleware):
 
     async def post_processor(self, call: TaskCall) -> None:
         """`completed`, unless the task said how it ended itself; or `killed`."""
-        if (uuid := _uuid(call.run.args)) is None:
+        if (uuid := _uuid(call.run.args)) is None or call.run.shadow:
             return
         if isinstance(call.error, Killed):
             call.error = None
@@ -69,7 +69,7 @@ async def at(number: int, total: int, message: str | None = None) -> None:
         Killed: somebody has asked for its end; let it pass.
     """
     run = current_run.get()
-    if (uuid := _uuid(run.args)) is None:
+    if (uuid := _uuid(run.args)) is None or run.shadow:
         return
     if await _is_killed(uuid):
         raise Killed

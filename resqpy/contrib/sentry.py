@@ -55,6 +55,8 @@ class SentryMiddleware(Middleware):
         with sentry_sdk.isolation_scope() as scope:
             scope.clear_breadcrumbs()
             scope.set_tags({"job.task": name, "job.queue": run.queue})
+            if run.shadow:
+                scope.set_tag("job.shadow", "yes")
             run.state[_SCOPE] = scope
             headers = {key: each for key, each in run.job.extra.items() if isinstance(each, str)}
             transaction = sentry_sdk.continue_trace(

@@ -163,7 +163,7 @@ class WebhookMiddleware(Middleware):
     async def post_processor(self, call: TaskCall) -> None:
         """`job.finished`, unless it failed, or ended in another way."""
         run = call.run
-        if call.error is None and run.outcome is None and not run.vetoed:
+        if call.error is None and run.outcome is None and not (run.vetoed or run.shadow):
             took_ms = int((SYSTEM_CLOCK.monotonic() - run.started) * 1000)
             await self._tell(FINISHED, call.task.name, run.queue, {"duration_ms": took_ms})
 

@@ -12,6 +12,7 @@ from resqpy.base import activejob
 from resqpy.base.model import UnreadableJob, WorkerId
 from resqpy.diagnosis import texts
 from resqpy.diagnosis.checks import Found, Problem
+from resqpy.diagnosis.shadowing import Comparison, compare, shadow_lines
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.engine.inspect.inspector import Inspector
 from resqpy.store import workers
@@ -62,6 +63,7 @@ class Sides:
         waiting: jobs of all classes in the queue of the other side.
         running: jobs of the class that workers of it run.
         failed: entries of it in the failed lists: of our side, of the other.
+        shadow: how the shadow runs have ended, beside the runs of the other side; None: there are none.
     """
 
     name: str
@@ -70,6 +72,12 @@ class Sides:
     waiting: int
     running: int
     failed: tuple[int, int]
+    shadow: Comparison | None = None
+
+    @property
+    def is_worse_here(self) -> bool:
+        """Whether shadow runs have failed that did not fail on the other side."""
+        return self.shadow is not None and bool(self.shadow.only_here)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -87,6 +95,7 @@ class Sides:
             "ours": {**ours, "in_failed_list": self.failed[0]},
             "theirs": {**theirs, "in_failed_list": self.failed[1]},
             "fell_back": back if rule.back else None,
+            "shadow": None if self.shadow is None else self.shadow.as_json(),
             "doubts": [each.words for each in self.doubts],
         }  # fmt: skip
 
@@ -102,12 +111,15 @@ def side_lines(seen: Sides) -> list[str]:
     here = f"{ours:,} taken here, {theirs:,} sent to {rule.target!r}"
     runs = f"{ended:,} ended, {failed:,} failed ({_percent_of(failed, ended)}), {average} each"
     others = f"{seen.waiting:,} wait in {rule.target!r}, {seen.running:,} run"
-    return [
-        f"since {since}: {here} ({_percent_of(ours, ours + theirs)} here)",
-        f"here: {runs}, {seen.failed[0]:,} in the failed list",
-        f"{rule.language}: {others}, {seen.failed[1]:,} in the failed list; how long they run is not known",
-        f"goes back by itself: above {limit}, of {rule.over:,} runs",
-    ]
+    lines = [f"since {since}: {here} ({_percent_of(ours, ours + theirs)} here)"]
+    if seen.shadow is None:
+        lines.append(f"here: {runs}, {seen.failed[0]:,} in the failed list")
+    lines.append(
+        f"{rule.language}: {others}, {seen.failed[1]:,} in the failed list; how long they run is not known"
+    )
+    if seen.shadow is not None:
+        return lines + shadow_lines(seen.shadow, seen.name)
+    return [*lines, f"goes back by itself: above {limit}, of {rule.over:,} runs"]
 
 
 def back_words(name: str, rule: Migration) -> str:
@@ -126,6 +138,9 @@ def share_words(name: str, rule: Migration) -> str:
     """Which share is ours, and where the others go."""
     how_many = {0: "none", ALL: "all"}.get(rule.share, percent(rule.share))
     others = "" if rule.share >= ALL else f", the others go to {rule.target!r}"
+    if rule.shadow:
+        copies = "all" if rule.shadow >= ALL else percent(rule.shadow)
+        others += f"; copies of {copies} of them run here in the shadow"
     return f"{how_many} of the jobs of {shown_name(name)} in {rule.queue!r} run here{others}"
 
 
@@ -136,7 +151,10 @@ def shown_name(name: str) -> str:
 
 async def sides(inspector: Inspector, name: str, rules: Mapping[str, Migration]) -> Sides:
     """Look at both sides. Reads the failed lists."""
-    rule, found = rules[name], await all_workers(inspector)
+    rule, shadow = rules[name], None
+    if rule.shadow:  # its order of reading must begin with the rules
+        shadow = await compare(inspector, name, rule)
+    found = await all_workers(inspector)
     class_name = None if name.startswith(OTHERS) else name
     failed = [0, 0]
     async for entry in inspector.each_failed(
@@ -152,6 +170,7 @@ async def sides(inspector: Inspector, name: str, rules: Mapping[str, Migration])
         waiting,
         sum(class_name in (None, e.class_name) for e in there),
         (failed[0], failed[1]),
+        shadow,
     )
 
 
@@ -172,11 +191,22 @@ async def doubts(
         words = f"no worker of resqpy works {rule.queue!r}: nobody sends any on"
         told.append(Doubt("nobody here", words, refuses=rule.share > 0))
         return told
+    if workers_now.others and rule.shadow:
+        names = texts.named(workers_now.others)
+        words = f"what workers of other languages take from {rule.queue!r} has no shadow: {names}"
+        told.append(Doubt("not kept", words, refuses=False))
     if workers_now.others and rule.share:
         names = texts.named(workers_now.others)
         words = f"workers of other languages work {rule.queue!r} too, and take any job: {names}"
         told.append(Doubt("not kept", f"the share is not kept: {words}", refuses=True))
     known = await workers.known_tasks(inspector.store)
+    if unable := rule.count("shadow_unable"):
+        copies = texts.counted(unable, "copy", "copies")
+        words = f"{copies} did not run: not each process has the task with shadow=True"
+        told.append(Doubt("unknown class", words, refuses=False))
+    if rule.shadow and name not in known:
+        words = f"no process of resqpy has a task for {name}: its copies do not run"
+        told.append(Doubt("unknown class", words, refuses=True))
     if strange := await _wanted(inspector, name, rules, found) - {*known}:
         names = texts.named(sorted(map(str, strange)))
         words = f"no process of resqpy has a task for {names}: such jobs in {rule.queue!r} fail"
@@ -285,6 +315,10 @@ async def migration_problems(inspector: Inspector) -> Found:
         if rule.back:
             words = f"{again} --back, when you have seen it; its failed jobs say more"
             yield Problem("class that fell back", back_words(name, rule), words)
+        seen = await compare(inspector, name, rule) if rule.shadow else None
+        if seen is not None and seen.only_here:
+            words = seen.worse_words(name)
+            yield Problem("class in the shadow", words, f"{again} status", None, grave=False)
         for each in await doubts(inspector, name, rules, found):
             words = f"{shown_name(name)} of {rule.queue!r} moves, but {each.words}"
             details = {"doubt": each.kind}

@@ -128,11 +128,13 @@ class RunRules:
         at_most_once: a run that has started is never repeated.
         end_children: processes started by a run are ended when the run is cut off.
         limit: how many of them run at once, or begin in a time.
+        shadow: it asks `run.shadow` before it has an effect outside, so `resqpy migrate --shadow` may run it.
     """
 
     at_most_once: bool = False
     end_children: bool = False
     limit: tuple[AnyLimit, ...] = ()
+    shadow: bool = False
 
 
 class Keywords(Timing, total=False):
@@ -141,6 +143,7 @@ class Keywords(Timing, total=False):
     at_most_once: bool
     end_children: bool
     limit: AnyLimit | Sequence[AnyLimit]
+    shadow: bool
 
 
 RULES = tuple(each.name for each in fields(RunRules))

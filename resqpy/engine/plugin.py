@@ -96,6 +96,7 @@ class Plugin:
             seconds (JobLock), empty: nothing. None: its `around` does it.
         positional: whether it can't do its part for a job with an object among the arguments, as where it makes
             keys of Ruby's plugins and does not know which Ruby.
+        in_shadow: it takes part in shadow runs (`run.shadow`), too; what it writes is then its own concern.
         rank: plugins of a higher rank wrap those of a lower one; with equal ranks (all but two are 0) the
             order of the task's list decides.
 
@@ -104,6 +105,7 @@ class Plugin:
     """
 
     option_names: ClassVar[frozenset[str]] = frozenset()
+    in_shadow: ClassVar[bool] = False
     rank: ClassVar[int] = 0
     hook_timeout: ClassVar[Duration | None] = 30_000
     at_take: str | None = ""

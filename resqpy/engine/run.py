@@ -50,6 +50,8 @@ class Run:
         ended: finished: later results of the function are ignored.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
+        shadow: it is a shadow of the run of another language (`resqpy migrate --shadow`): it must have no effect
+            outside, such as a mail. What it enqueues is noted, not sent.
         state: state kept by plugins, by plugin.
     """
 
@@ -61,6 +63,7 @@ class Run:
     result: Any = None
     performed: bool = False
     vetoed: bool = False
+    shadow: bool = False
     outcome: Outcome | None = None
     interrupted: bool = False
     cancelled: bool = False

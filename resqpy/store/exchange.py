@@ -64,6 +64,23 @@ class ExtensionReply(NamedTuple):
     asked_s: float
 
 
+class Copy(NamedTuple):
+    """A job that went to another language, for a shadow run here.
+
+    Attributes:
+        since: identifies its rule.
+        number: among the jobs of the class that were sent there since.
+        at_s: when, by Redis' clock.
+    """
+
+    class_name: str
+    queue: str
+    since: str
+    number: int
+    at_s: int
+    raw: bytes
+
+
 FREED, HELD = 1, 2  # its QueueLock was freed with the claim, its JobLock is held by the run
 
 
@@ -142,6 +159,7 @@ class Exchanged:
         looked: this many of the queues, from the first, have nothing left to claim.
         wake_ms: after so many milliseconds jobs that waited for a rate may run; None: nothing waits for this
             process to look.
+        copies: for shadow runs.
     """
 
     paused: bool
@@ -156,6 +174,7 @@ class Exchanged:
     nothing: bool = False
     looked: int = 0
     wake_ms: int | None = None
+    copies: Sequence[Copy] = ()
 
 
 class SlotFrame(NamedTuple):
@@ -380,7 +399,7 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
             "Redis, or a proxy before it, sent the reply to another command; reconnecting"
         )
     paused, void, void_slots, unwritten, jobs, rows, special, *rest = reply
-    found, broken, more, looked, fenced, gate, wake, run_at = rest
+    found, broken, more, looked, fenced, gate, wake, shadows, run_at = rest
     queues, ended, asked_s = request.queues, request.ended, request.asked_s
     taken, again = _taken(jobs, rows, special, queues, run_at.decode(), asked_s), []
     if found:
@@ -401,6 +420,10 @@ def _unpack(reply: Any, request: Request) -> Exchanged:
         nothing=not (request.recover or fenced or taken or found or wake >= 0),
         looked=looked,
         wake_ms=None if wake < 0 else wake,
+        copies=[
+            Copy(name.decode(), queue.decode(), since.decode(), number, int(at_s), raw)
+            for name, queue, since, number, at_s, raw in _by(6, shadows)
+        ],
     )
 
 

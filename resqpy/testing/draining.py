@@ -296,6 +296,7 @@ async def _work(queues: str | Sequence[str], drained: Drained, most: int) -> Non
             idle.clear()
             worker.pool.queues_changed(None)
             await first_of(idle.wait(), worker.wait())
+        await worker.pool.shadows.finish()
     await api.resque.failures.finish()
     if len(drained) > most:  # all ended between two checks
         raise ResqpyError(f"drain: {len(drained)} jobs have ended; `most` is {most}")

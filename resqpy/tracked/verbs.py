@@ -9,6 +9,7 @@ from typing import Any, Unpack
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import listed, near_match
+from resqpy.base.shadowing import NotedJob, shadow_run
 from resqpy.engine.definition import Definition
 from resqpy.engine.lifecycle import Command
 from resqpy.store.connection.client import RedisClock, Store
@@ -106,6 +107,9 @@ class Tracked(TaskQueries):
         """
         await self._hear_time()
         definition, record = self._new(task_type, payload, options)
+        if (shadow := shadow_run()) is not None:
+            shadow.note(NotedJob(record.type, record.queue, [payload or {}]))
+            return self._task(record)
         guards = EnqueueGuards(self.store, definition, record)
         await guards.before()
         record = guards.record(record)

@@ -15,19 +15,19 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4342, 30),
-    "cli": (6178, 51),
-    "contrib": (1116, 16),
-    "diagnosis": (3035, 15),
+    "base": (4399, 31),
+    "cli": (6206, 51),
+    "contrib": (1119, 16),
+    "diagnosis": (3242, 16),
     "embedded": (490, 6),
-    "engine": (7107, 48),
-    "framework": (8884, 54),
+    "engine": (7280, 49),
+    "framework": (8893, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7148, 32),
-    "testing": (600, 6),
-    "tracked": (4300, 20),
+    "store": (7248, 32),
+    "testing": (601, 6),
+    "tracked": (4304, 20),
     "web": (6504, 53),
 }
 NOT_CODE = {

@@ -49,7 +49,10 @@ _OVER, _MAX_ERRORS = 100, 500
 
 
 def _share(value: Any) -> int:
-    number = float(str(value).removesuffix("%"))
+    try:
+        number = float(str(value).removesuffix("%"))
+    except ValueError:
+        number = -1
     if not 0 <= number <= 100:
         raise ValueError(f"{value!r} is not a share from 0% to 100%")
     share = round(number * 100)
@@ -79,6 +82,8 @@ SHARE = Type("share", _share)
 @command()
 @click.argument("names", nargs=-1, metavar="[CLASS] [status]")
 @option("--canary", type=SHARE, metavar="SHARE", help="So many of its jobs run here, such as 5%.")
+@option("--shadow", type=SHARE, is_flag=False, flag_value="100%", metavar="[SHARE]",
+        help="None of them runs here, but copies do, without effects, to be compared.")  # fmt: skip
 @option("--all", "everything", is_flag=True, help="All of them run here.")
 @option("--back", is_flag=True, help="None of them runs here.")
 @option("--remove", is_flag=True, help="Remove the rule: whoever works the queue takes them.")
@@ -95,8 +100,8 @@ SHARE = Type("share", _share)
 @option("--anyway", is_flag=True,
         help="Also where jobs would wait for nobody, or the share is not kept.")  # fmt: skip
 def migrate(
-    *, names: Sequence[str], canary: int | None, everything: bool, back: bool, remove: bool, anyway: bool,
-    **given: Any,
+    *, names: Sequence[str], canary: int | None, shadow: int | None, everything: bool, back: bool, remove: bool,
+    anyway: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Move a class of jobs from another language to this one while it runs, and back.
 
@@ -105,25 +110,39 @@ def migrate(
     a job, also when it is retried, is always on the same side. CLASS is the name in the jobs (Billing::Charge) or
     as it would be here (billing.charge); '*' stands for all other classes of a --queue.
 
+    With --shadow all jobs go to the other language, and copies of all of them, or of a share, run here as well, if
+    the task says shadow=True: what they enqueue is noted, and how they end is compared with the other side.
+
     Without an option it shows what is known of both sides. Exit code 6: nothing was done, because jobs would wait
-    for nobody, fail or be in other hands, or the share would not be kept (--anyway); or the rule has doubts, or
-    fell back.
+    for nobody, fail or be in other hands, the share would not be kept, or a task does not say shadow=True
+    (--anyway); or the rule has doubts, or fell back, or jobs failed only in the shadow.
     """
-    wanted = (canary, ALL if everything else None, 0 if back else None)
+    wanted = (
+        canary,
+        ALL if everything else None,
+        0 if back else None,
+        None if shadow is None else 0,
+    )
     shares = [share for share in wanted if share is not None]
     name, *more = [each for each in names if each != "status"] or [""]
     if more or len(shares) + remove > 1:
-        raise UsageError("give one class, and one of --canary, --all, --back and --remove")
+        raise UsageError(
+            "give one class, and one of --canary, --shadow, --all, --back and --remove"
+        )
     asked = {key: value for key, value in given.items() if value is not None}
     if not shares and asked.keys() - {"queue"}:
-        raise UsageError("--to, --over and --max-… go with --canary, --all or --back")
+        raise UsageError("--to, --over and --max-… go with --canary, --shadow, --all or --back")
     if not (shares or remove):
         return _show_status(name, asked.get("queue"))
     if not name:
         raise UsageError("which class? resqpy migrate CLASS …")
     if remove:
         return _remove(name, asked.get("queue"), anyway=anyway)
-    return _set(name, shares[0], asked, anyway=anyway)
+    if shadow is not None and not shadow:
+        raise UsageError("--shadow 0%: give a share of its jobs, or --back to end it")
+    if shadow and name == "*":
+        raise UsageError("--shadow is for one class: '*' stands for several")
+    return _set(name, shares[0], {**asked, "shadow": shadow or 0}, anyway=anyway)
 
 
 def _named(name: str, rules: Collection[str], known: Sequence[str], queue: str | None) -> str:
@@ -152,7 +171,8 @@ async def _only_language(resque: Resque, queue: str) -> str:
 
 
 def _set(name: str, share: int, given: dict[str, Any], *, anyway: bool) -> int:
-    project = {e.name: e.queue for e in registered_tasks()} if current().has_project else {}
+    tasks = {e.name: e for e in registered_tasks()} if current().has_project else {}
+    project = {each.name: each.queue for each in tasks.values()}
 
     async def look(resque: Resque) -> tuple[str, Migration, list[Doubt]]:
         rules = await migrations(resque.store)
@@ -177,13 +197,27 @@ def _set(name: str, share: int, given: dict[str, Any], *, anyway: bool) -> int:
         return found, rule, await doubts(resque, found, rules, await all_workers(resque))
 
     found, rule, told = ask(look)
-    _refuse([each.words for each in told if each.refuses], anyway=anyway)
+    reasons = [each.words for each in told if each.refuses]
+    if rule.shadow and not (found in tasks and tasks[found].shadow):
+        reasons.append(_unready(found, known_here=found in tasks))
+    _refuse(reasons, anyway=anyway)
     ask(lambda resque: set_rule(resque.store, found, rule))
-    told_json = {"class": found, "share": share / 100, "doubts": [each.words for each in told]}
+    told_json = {"class": found, "share": share / 100, "shadow": rule.shadow / 100}
+    told_json["doubts"] = [each.words for each in told]
     output.show(told_json, lambda: output.say(share_words(found, rule)))
     for each in told:
         output.warn(each.words)
     return Exit.OK
+
+
+def _unready(name: str, *, known_here: bool) -> str:
+    """Why a class must not run in the shadow."""
+    if known_here:
+        return (
+            f"the task {name!r} does not say shadow=True: a mail that it sends would be sent twice; let it ask "
+            "current_run.get().shadow before that, then say so"
+        )
+    return f"there is no task {name!r} in this project that says shadow=True; copies run only where there is one"
 
 
 def _refuse(reasons: Sequence[str], *, anyway: bool) -> None:
@@ -264,5 +298,5 @@ def _show_status(name: str, queue: str | None) -> int:
 
     told = [{"class": each, "rule": unread[each], "doubts": [odd[each]]} for each in odd]
     output.show([*(each.as_json() for each in found), *told], show)
-    bad = odd or any(each.doubts or each.rule.back for each in found)
+    bad = odd or any(each.doubts or each.rule.back or each.is_worse_here for each in found)
     return Exit.NO if bad else Exit.OK

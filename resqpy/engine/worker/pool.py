@@ -26,6 +26,7 @@ from resqpy.engine.role import EventSink, tell_error
 from resqpy.engine.worker.queues import MANY, HotQueues, QueueNames
 from resqpy.engine.worker.reporting import Reporting, Wave
 from resqpy.engine.worker.running import CrashSuspects, Runner
+from resqpy.engine.worker.shadows import Shadows
 from resqpy.engine.worker.slots import Slot, Slots
 from resqpy.store import limits, queues as queue_store
 from resqpy.store.connection.client import Store
@@ -100,9 +101,9 @@ class Pool:
         incarnation = self.slots.incarnation
         exchange = Exchange(store, options.max_payload, incarnation, self.most_in_flight, along)
         self.reporting: Reporting = Reporting(clock, events, self._wake.set, exchange)
-        self.runner: Runner = Runner(
-            store, definitions, options, clock, self.reporting.add, worker=worker, events=events
-        )
+        parts = (store, definitions, options, clock)
+        self.runner: Runner = Runner(*parts, self.reporting.add, worker=worker, events=events)
+        self.shadows: Shadows = Shadows(*parts, queues.text, worker=worker, events=events)
         self.suspects: CrashSuspects = CrashSuspects(self.runner.begin)
         self.quiet = self.stopping = self.paused = self.for_good = False
         self.on_recovered: Callable[[], None] = lambda: None
@@ -427,6 +428,8 @@ class Pool:
         if ended or exchanged.taken:
             self.hot.left_out = len(self.queues.names) > MANY
         self._begin(slots, exchanged.taken)
+        if exchanged.copies:
+            self.shadows.take(exchanged.copies)
         # an exchange in flight may bring a job that would run beside a suspect
         if self.reporting.in_flight == 0 and self.suspects.settle(self.slots.busy):
             self.look()
@@ -494,5 +497,6 @@ class Pool:
     async def close(self) -> None:
         """Close what belongs to the pool."""
         self._cancel_timer()
+        await self.shadows.close()
         self.runner.threads.close()
         await self.reporting.exchange.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from resqpy.base.errors import InvalidInputs, UsageError
+from resqpy.base.errors import InvalidInputs, ShadowRefused, UsageError
 from resqpy.base.model import ENQUEUED, Enqueued
+from resqpy.base.shadowing import shadow_run
 from resqpy.base.when import Duration, Moment, delay_ms, moment_ms
 from resqpy.engine.queue.queue import NewJob, Queue, say_which
 from resqpy.framework.project.registry import Registry
@@ -105,6 +106,11 @@ class Enqueuer:
         Raises:
             UnknownTask, InvalidInputs: what is wrong.
         """
+        if not self.tells and shadow_run() is not None:
+            raise ShadowRefused(
+                "a shadow run can't note what it would enqueue in a queue that is not resqpy's own; ask "
+                "run.shadow before it"
+            )
         task = self._registry.task(job.task)
         given = {} if job.inputs is None else job.inputs
         if not isinstance(given, Mapping):

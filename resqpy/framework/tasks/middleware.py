@@ -275,6 +275,8 @@ def overrides(middleware: Middleware, *hooks: str) -> bool:
 class MiddlewarePlugin(Plugin):
     """One middleware of one task as a plugin for the engine; its subclasses have the hooks."""
 
+    in_shadow = True  # it may change the params, or open what the task needs
+
     def __init__(self, middleware: Middleware, task: TaskSpec) -> None:
         super().__init__()
         self._middleware = middleware

@@ -114,6 +114,9 @@ class Task:
             outside its queue, without a slot and without an attempt.
         end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
             it started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
+        shadow: it asks `current_run.get().shadow` before it has an effect outside of Redis, such as a mail, so
+            `resqpy migrate --shadow` may run it beside another language's: its result is compared, what it
+            enqueues is noted and not sent.
         re_enqueue_on_exception: a periodic task continues after a failed run.
     """
 
@@ -137,6 +140,7 @@ class Task:
     at_most_once: ClassVar[bool] = False
     end_children: ClassVar[bool] = False
     limit: ClassVar[AnyLimit | Sequence[AnyLimit]] = ()
+    shadow: ClassVar[bool] = False
     re_enqueue_on_exception: ClassVar[bool] = True
 
     run: Callable[..., Any]
@@ -236,6 +240,7 @@ class Properties(TypedDict, total=False):
     at_most_once: bool
     end_children: bool
     limit: AnyLimit | Sequence[AnyLimit]
+    shadow: bool
     re_enqueue_on_exception: bool
 
 

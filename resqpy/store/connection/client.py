@@ -28,6 +28,7 @@ from resqpy.base.errors import (
 )
 from resqpy.base.keys import Keys
 from resqpy.base.model import LostJob
+from resqpy.base.shadowing import refuse_script, refuse_writes
 from resqpy.store.connection.connect import Opener, opener
 from resqpy.store.connection.line import Line, Replies
 from resqpy.store.connection.options import RedisOptions
@@ -206,6 +207,7 @@ class Store:
 
     async def call(self, *command: Arg, line: Line | None = None) -> Any:
         """One command, one round trip."""
+        refuse_writes([command], self.keys.prefix)
         replies = await (line or self.line).send([command])
         return (await self.all_checked(replies, [command], line))[0]
 
@@ -213,6 +215,7 @@ class Store:
         """Several commands in one round trip; the first error is raised after all were executed."""
         if not commands:
             return []
+        refuse_writes(commands, self.keys.prefix)
         replies = await (line or self.line).send(commands)
         return await self.all_checked(replies, commands, line)
 
@@ -252,6 +255,7 @@ class Store:
             atomic: in one `MULTI`: what it is refused for as a whole is raised.
             durably: as `run_durably`.
         """
+        refuse_writes(commands, self.keys.prefix)
         sent = [("MULTI",), *commands, ("EXEC",)] if atomic else commands
         replicas = self._replicas if durably else None
         if replicas is not None:
@@ -300,6 +304,7 @@ class Store:
         Args:
             sent: the replies, if it was sent already.
         """
+        refuse_script(name)
         wanted, used = script(name), line or self.line
         commands = [("EVALSHA", wanted.sha, len(keys), *keys, *args), *then]
         shown: list[Command] = [("EVALSHA", f"{name}.lua", *keys[:_NAMED_KEYS]), *then]

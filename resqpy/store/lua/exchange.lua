@@ -50,6 +50,7 @@
 --          how many of the queues, from the first, have nothing left to claim,
 --          fenced: 0 no, 1 the process has no gate, 2 the gate is ahead, 3 it could not be moved;
 --          the epoch of the gate; milliseconds after which parked jobs may run, -1: none that wait for their time;
+--          shadows: see exchange_moves.lua;
 --          ARGV 1, so that no reply is taken for that of another exchange
 -- Read by  Ruby and Node: worker:<id>, stat:*, failed, delayed:*, queue:*
 local at = 18
@@ -90,4 +91,4 @@ end
 -- include exchange_take
 
 return { paused, void, void_slots, unwritten, jobs, rows, special, found, broken, more, looked, fenced, gate,
-  wake, run_at }
+  wake, shadows, run_at }

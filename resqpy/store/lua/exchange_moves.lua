@@ -4,18 +4,20 @@
 --
 -- KEYS     those of exchange.lua: 11 and 12
 -- ARGV     5, 13 and 14 there
--- Returns  (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away) such
+-- Returns  shadows: copies of jobs that went to the other side, for a shadow run here: of each its class, its queue, `since`
+--          of its rule, its number among the jobs that were sent, Redis' time (s), its bytes; (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away) such
 --          a job goes there: whether it did, and an error; (tally) something of a rule is counted; (note_end) a run
 --          of ours has ended, given its record and what it counts as; (record_at) what that needs of the record of a run that
 --          began so; (tell_moves) writes the counts, and ends the share where ours are worse than may be; (begins) whether a reply is a text that begins so
 --
 -- The field `{migrate}CLASS` of KEYS[11], or `{migrate}*@QUEUE` for all other classes of a queue: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
 -- many ends ours are judged, how many errors of 10,000 they may have, how long (ms) they may run on average, 0:
--- however long. `{away}QUEUE`: none of our processes takes from it.
+-- however long. `{away}QUEUE`: none of our processes takes from it. `{shadow}CLASS`: of how many of 10,000 jobs that go to
+-- the other side this process gets a copy; only so many at once.
 --
 -- Which side a job is on depends only on what a retry keeps: its class with its arguments, of Rails' its id. So it
 -- stays where it was, and a greater share only takes from the other side.
-local side_of, send_away, tally, note_end, record_at, tell_moves
+local shadows, side_of, send_away, tally, note_end, record_at, tell_moves = {}
 
 local function begins(reply, beginning)
   return reply == beginning or type(reply) == 'string' and reply:find(beginning, 1, true) == 1
@@ -23,13 +25,14 @@ end
 
 do
   local notes, names, ALL, DAY, LATE = KEYS[12] .. 'migration:', queue_of:gsub('queue:$', 'queues'), 10000, 86400, 3600
-  local by_name, met = {}, {}
+  local by_name, met, copied, MOST_COPIES, COPIED = {}, {}, 0, 20, 262144
+  local LATELY = { ended = true, failed = true, ms = true }
 
   local function read_rule(name)
     local known = by_name[name]
     if known == nil then
       known = migration_in(rules['{migrate}' .. name] or '')
-      if known then known.name, known.counts = name, {} end
+      if known then known.name, known.counts, known.shadow = name, {}, tonumber(rules['{shadow}' .. name] or '') or 0 end
       by_name[name] = known
     end
     return known
@@ -38,7 +41,7 @@ do
   -- That of the class, else that of all others in its queue.
   local function rule_of(class, queue)
     local base = base_of(queue) or queue
-    load_rules({ '{migrate}' .. class, '{migrate}*@' .. base, '{task}' .. class, '{also}' .. class })
+    load_rules({ '{migrate}' .. class, '{migrate}*@' .. base, '{shadow}' .. class, '{task}' .. class, '{also}' .. class })
     local rule = read_rule(class)
     if rule and rule.queue == base then return rule end
     rule = read_rule('*@' .. base)
@@ -83,12 +86,27 @@ do
     return rule, place_of(class, payload, job) >= rule.share
   end
 
+  local function copy(rule, payload)
+    if rule.shadow < ALL and place_of(rule.name, payload) >= rule.shadow then return end
+    if #payload > most or #shadows >= 6 * MOST_COPIES or copied + #payload > COPIED then return tally(rule, 'passed', 1) end
+    if not rule.before then
+      rule.before = redis.call('HMGET', notes .. rule.name, 'theirs', 'since')
+      rule.now = redis.call('TIME')[1]
+    end
+    local n = #shadows
+    shadows[n + 1], shadows[n + 2], shadows[n + 3] = rule.name, rule.queue, rule.before[2] or ''
+    shadows[n + 4], shadows[n + 5] = (tonumber(rule.before[1] or '') or 0) + rule.counts.theirs, rule.now
+    shadows[n + 6], copied = payload, copied + #payload
+    tally(rule, 'copied', 1)
+  end
+
   function send_away(rule, payload)
     if not rule.named then redis.pcall('SADD', names, rule.target) end
     local reply = redis.pcall('RPUSH', queue_of .. rule.target, payload)
     if type(reply) == 'table' then return false, reply.err end
     rule.named = true
     tally(rule, 'theirs', 1)
+    if rule.shadow > 0 then pcall(copy, rule, payload) end
     parked_jobs = parked_jobs + 1 -- as many in one exchange
     return true
   end
@@ -144,7 +162,7 @@ do
       local key = notes .. name
       for what, count in pairs(rule.counts) do
         redis.pcall('HINCRBY', key, what, count)
-        if rule.counts.ended and what ~= 'ours' and what ~= 'theirs' then
+        if rule.counts.ended and LATELY[what] then
           redis.pcall('HINCRBY', key, 'lately_' .. what, count)
         end
       end
