@@ -335,6 +335,10 @@ def test_a_secret_that_is_wrong_is_not_told(tmp_path: Path) -> None:
                 " did you mean 'tasks.worker_logging.re_enqueue'?"
             ),
         ),
+        (
+            "def default(): return {'sentinel_service': 'x'}",
+            "1: unknown setting 'tasks.sentinel_service'; did you mean 'redis.sentinel_service'?",
+        ),
         ("raise SystemExit(1)", "1: SystemExit: it calls sys.exit(1) while it is loaded"),
     ],
 )

@@ -46,6 +46,25 @@ def test_tasks_are_found_at_any_depth(files: Files) -> None:
     assert list(project.registry.tasks) == ["a", "c", "b"]
 
 
+def test_links(files: Files) -> None:
+    """Linked files and folders are loaded, each once; a link to nowhere is told."""
+    files.write(tasks__a=TASK.format(name="a"), more__b=TASK.format(name="b"))
+    files.write(more__deep__c=TASK.format(name="c"), tasks__sub__d=TASK.format(name="d"))
+    for link, to in {"x": "../more", "y": "../more", "sub/round": "../sub", "sub/up": ".."}.items():
+        (files.root / "tasks" / link).symlink_to(to)
+    assert files.problems() == []
+    assert list(files.load().registry.tasks) == ["a", "d", "b", "c"]
+
+    (files.root / "tasks/gone.py").symlink_to("../away/gone.py")
+    (files.root / "tasks/shared").symlink_to("../away")
+    (files.root / "config").mkdir()
+    (files.root / "config/secrets").symlink_to("/run/nowhere")
+    assert files.problems() == [
+        "tasks/gone.py: a link to ../away/gone.py, which does not exist",
+        "tasks/shared: a link to ../away, which does not exist",
+    ]
+
+
 @pytest.mark.parametrize("folder", ["config", "tasks", "tasks/mail"])
 def test_a_folder_that_may_not_be_read_is_a_problem(
     files: Files, monkeypatch: pytest.MonkeyPatch, folder: str

@@ -346,8 +346,11 @@ def unknown(path: str) -> str:
         return f"unknown setting {path!r}; the file is the section: return its settings themselves"
     begin = f"{group}."
     beside = {each[len(begin) :].partition(".")[0] for each in KNOWN if each.startswith(begin)}
-    near = {f"{begin}{each}": each for each in sorted(beside) if near_match(name, [each])}
-    return f"unknown setting {path!r}{near_match(path, near or KNOWN, 0.6 if near else MISSPELLED)}"
+    near = [f"{begin}{each}" for each in sorted(beside) if near_match(name, [each])]
+    elsewhere = [each for each in KNOWN if each.endswith(f".{name}")]
+    if near or elsewhere:
+        return f"unknown setting {path!r}{near_match(path, near or elsewhere, 0.4)}"
+    return f"unknown setting {path!r}{near_match(path, KNOWN, MISSPELLED)}"
 
 
 def _line_with(path: Path, function: str, key: str) -> int | None:

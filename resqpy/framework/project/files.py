@@ -12,7 +12,7 @@ from resqpy.framework.project.problems import Problems
 
 def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> list[Path]:
     """The files in a directory, sorted, without private and hidden ones. A missing directory has none; an
-    unreadable one is a problem, so that no worker runs with defaults by mistake.
+    unreadable one, and a link to nowhere, is a problem, so that no worker runs with less by mistake.
 
     Args:
         deep: include subdirectories, and the `__init__.py` of each.
@@ -23,10 +23,19 @@ def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> lis
             problems.add(f"{type(error).__name__}: {error}", Path(error.filename))
 
     found: list[Path] = []
-    for parent, below, names in os.walk(folder, onerror=unreadable):
+    seen = set[str]()
+    for parent, below, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        below[:] = sorted(_public(below)) if deep else []
+        if (where := os.path.realpath(parent)) in seen:  # by another link, or round in a circle
+            below.clear()
+            continue
+        seen.add(where)
         inits = ["__init__.py"] if deep and "__init__.py" in names else []
-        found += [Path(parent, name) for name in inits + _public(names) if name.endswith(".py")]
-        below[:] = _public(below) if deep else []
+        for path in [Path(parent, name) for name in inits + _public(names)]:
+            if not path.exists() and (path.suffix == ".py" or (deep and not path.suffix)):
+                problems.add(f"a link to {os.readlink(path)}, which does not exist", path)
+            elif path.suffix == ".py":
+                found.append(path)
     return sorted(found)
 
 
