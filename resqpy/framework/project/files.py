@@ -33,7 +33,7 @@ def python_files(folder: Path, problems: Problems, *, deep: bool = False) -> lis
         inits = ["__init__.py"] if deep and "__init__.py" in names else []
         for path in [Path(parent, name) for name in inits + _public(names)]:
             if not path.exists() and (path.suffix == ".py" or (deep and not path.suffix)):
-                problems.add(f"a link to {os.readlink(path)}, which does not exist", path)
+                problems.add(f"a link to {path.readlink()}, which does not exist", path)
             elif path.suffix == ".py":
                 found.append(path)
     return sorted(found)
