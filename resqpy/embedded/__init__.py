@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from resqpy.embedded.private import PrivateServer
 from resqpy.embedded.process import find_binary
-from resqpy.embedded.shared import EmbeddedServer, acquire, look
+from resqpy.embedded.shared import EmbeddedServer, acquire, begin, look
 
-__all__ = ["EmbeddedServer", "PrivateServer", "acquire", "find_binary", "look"]
+__all__ = ["EmbeddedServer", "PrivateServer", "acquire", "begin", "find_binary", "look"]

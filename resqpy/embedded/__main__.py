@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
         match arguments:
             case ["find"]:
                 sys.stdout.write(f"{find_binary()}\n")
-            case ["keep", binary, data, socket_path]:
+            case ["keep", binary, data, socket_path, _]:  # last the lock, which is open
                 keep(Path(binary), Path(data), Path(socket_path))
             case _:
                 sys.stderr.write("usage: python -m resqpy.embedded find\n")

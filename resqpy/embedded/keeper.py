@@ -23,7 +23,6 @@ from resqpy.embedded.process import (
 )
 from resqpy.embedded.shared import open_lock
 
-PROBE_S = 0.2  # checking for a keeper holds its lock for an instant
 STOP_TIMEOUT_S = 20.0
 RESTART_PAUSE_S = 1.0
 
@@ -36,7 +35,8 @@ _CONFIG = (
 
 
 def keep(binary: Path, data: Path, socket_path: Path) -> None:
-    """Start the server, print `ok`, and stop it when nobody uses it any more.
+    """Start the server, print `ok`, and stop it when nobody uses it any more. The lock of keepers was handed
+    to this process when it was started.
 
     It continues in a separate process, so that its caller need not wait for it.
     """
@@ -44,9 +44,6 @@ def keep(binary: Path, data: Path, socket_path: Path) -> None:
         os._exit(0)
     os.chdir(data)  # not the directory of the code, which may be replaced meanwhile
     _obey_signals()
-    if not _locked(open_lock(data / "keeper.lock"), PROBE_S):
-        _say_ok()  # another one is running; the user checks again
-        return
     keeper = _Keeper(binary, data, socket_path)
     try:
         keeper.start()

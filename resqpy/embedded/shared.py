@@ -28,6 +28,7 @@ RUNTIME_ROOT = Path("/tmp")  # noqa: S108 - short, and the same in each shell; m
 UNREACHABLE_AFTER_S = 10.0
 
 _held: set[EmbeddedServer] = set()  # keeps shares until `close`
+_lent: set[int] = set()  # locks on their way to a keeper
 
 
 class EmbeddedServer:
@@ -36,10 +37,49 @@ class EmbeddedServer:
     A forked child has none: it must `acquire` its own.
     """
 
-    def __init__(self, socket_path: Path, users_lock: int) -> None:
+    def __init__(self, data: Path, socket_path: Path, users_lock: int) -> None:
         self.socket_path = socket_path
+        self._data = data
         self._lock: int | None = users_lock
+        self._keeper: subprocess.Popen[str] | None = None  # ours, until it has answered
+        self._answered = False
         _held.add(self)
+
+    def start(self) -> None:
+        """Start a keeper with the server, unless there is one.
+
+        Raises:
+            EmbeddedRedisError: there is no server binary.
+        """
+        if self._keeper is None and not _has_keeper(self._data):
+            self._keeper = _start_keeper(self._data, self.socket_path)
+
+    def wait(self) -> None:
+        """Return when the server answers, which is started if necessary; at once if it has answered already.
+
+        Raises:
+            EmbeddedRedisError: it does not start, or it can't be reached.
+        """
+        if self._answered:
+            return
+        deadline = time.monotonic() + UNREACHABLE_AFTER_S
+        while True:
+            self.start()
+            if self._keeper is not None:
+                keeper, self._keeper = self._keeper, None
+                _check_answer(keeper)
+            now = state(self.socket_path)
+            if now == "ready" and _has_keeper(self._data):
+                self._answered = True
+                return
+            if now == "loading":
+                deadline = time.monotonic() + UNREACHABLE_AFTER_S
+            elif time.monotonic() > deadline:
+                raise EmbeddedRedisError(
+                    f"the server that has the data in {self._data} can't be reached at {self.socket_path}; stop "
+                    "the processes that use it (was the directory moved while it was running?)"
+                )
+            time.sleep(POLL_S)
 
     @property
     def url(self) -> str:
@@ -54,7 +94,11 @@ class EmbeddedServer:
     def close(self) -> None:
         """Release the share; the server stops soon after the last one."""
         lock, self._lock = self._lock, None
+        keeper, self._keeper = self._keeper, None
         _held.discard(self)
+        for pipe in (keeper.stdout, keeper.stderr) if keeper is not None else ():
+            if pipe is not None:
+                pipe.close()
         if lock is not None:
             os.close(lock)
 
@@ -71,19 +115,31 @@ def acquire(project_dir: str | os.PathLike[str]) -> EmbeddedServer:
     Raises:
         EmbeddedRedisError: there is no server binary, it does not start, or it can't be reached.
     """
+    server = begin(project_dir)
+    try:
+        server.wait()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def begin(project_dir: str | os.PathLike[str]) -> EmbeddedServer:
+    """The same without waiting until it answers, which `wait` of the share does."""
     try:
         data = _data_dir(Path(project_dir))
         socket_path = _socket_path(data)
         users_lock = open_lock(data / "users.lock")
     except OSError as error:
         raise EmbeddedRedisError(f"no embedded Redis for {project_dir}: {error}") from error
+    server = EmbeddedServer(data, socket_path, users_lock)
     try:
         fcntl.flock(users_lock, fcntl.LOCK_SH)  # waits while a keeper stops the server
-        _ensure_server(data, socket_path)
+        server.start()
     except BaseException:
-        os.close(users_lock)
+        server.close()
         raise
-    return EmbeddedServer(socket_path, users_lock)
+    return server
 
 
 def look(project_dir: str | os.PathLike[str]) -> tuple[str, bool]:
@@ -138,22 +194,6 @@ def _runtime_dir() -> Path:
     return path
 
 
-def _ensure_server(data: Path, socket_path: Path) -> None:
-    """Called while holding a share, so that no keeper stops what is found or started here."""
-    deadline = time.monotonic() + UNREACHABLE_AFTER_S
-    while not _has_keeper(data) or (now := state(socket_path)) != "ready":
-        if not _has_keeper(data):
-            _start_keeper(data, socket_path)
-        elif now == "loading":
-            deadline = time.monotonic() + UNREACHABLE_AFTER_S
-        elif time.monotonic() > deadline:
-            raise EmbeddedRedisError(
-                f"the server that has the data in {data} can't be reached at {socket_path}; stop the processes "
-                "that use it (was the directory moved while it was running?)"
-            )
-        time.sleep(POLL_S)
-
-
 def _has_keeper(data: Path) -> bool:
     lock = open_lock(data / "keeper.lock")
     try:
@@ -165,25 +205,49 @@ def _has_keeper(data: Path) -> bool:
     return False
 
 
-def _start_keeper(data: Path, socket_path: Path) -> None:
-    """Start a keeper and wait for its answer; it detaches itself, so that we have no child process."""
+def _start_keeper(data: Path, socket_path: Path) -> subprocess.Popen[str] | None:
+    """Start a keeper, which detaches itself, so that we keep no child process. It gets its lock from us, so
+    that nobody starts a second one meanwhile; None: somebody did, or looks for one at this moment.
+    """
     binary = find_binary()
-    keeper = subprocess.run(
-        [sys.executable, "-m", "resqpy.embedded", "keep", binary, data, socket_path],
-        cwd=Path(__file__).parents[2],  # where `-m` finds this package, installed or not
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-        check=False,
-    )
-    said = (keeper.stderr + keeper.stdout).strip().splitlines() or ["its keeper was killed"]
+    lock = open_lock(data / "keeper.lock")
+    _lent.add(lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return subprocess.Popen(
+            [sys.executable, "-m", "resqpy.embedded", "keep", binary, data, socket_path, str(lock)],
+            cwd=Path(__file__).parents[2],  # where `-m` finds this package, installed or not
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+    except BlockingIOError:
+        return None
+    finally:
+        _lent.discard(lock)
+        os.close(lock)
+
+
+def _check_answer(keeper: subprocess.Popen[str]) -> None:
+    """Wait for a keeper's answer.
+
+    Raises:
+        EmbeddedRedisError: the server did not start.
+    """
+    told, troubles = keeper.communicate()
+    said = (troubles + told).strip().splitlines() or ["its keeper was killed"]
     if said[-1] != "ok":
         raise EmbeddedRedisError(f"the embedded Redis did not start: {said[-1]}")
 
 
 def _forget_shares() -> None:
+    for lock in _lent:
+        os.close(lock)
+    _lent.clear()
     for server in tuple(_held):
         server.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ async def test_start_reloads_on_change(
     assert code == 0
     assert "SyntaxError" in output
     assert "letter to ada@example.com" in output
+
+
+async def test_the_first_process_imports_nothing_again(
+    program: Program, redis: Redis, root: Path
+) -> None:
+    """It begins as a copy of the one that watches, which runs no task file; the next one is a new program, so that
+    it reads all code anew.
+    """
+    log = root.parent / "log"
+    file = root / "tasks" / "mail.py"
+    file.write_text(file.read_text() + "import sys\nprint('loaded by', *sys.orig_argv)\n")
+    running = program("start", "--logfile", str(log))
+    await registered(redis)
+
+    file.write_text(file.read_text() + "x = 1\n")
+    await wait_for(lambda: log.read_text().count("process started") == 2, timeout=120)
+    running.send_signal(signal.SIGINT)
+    code, output = ended(running)
+
+    loads = [line.split() for line in output.splitlines() if line.startswith("loaded by")]
+    assert (code, ["start" in each for each in loads]) == (0, [sys.platform != "darwin", False])
 
 
 @pytest.mark.parametrize("path", ["tasks/new.py", "helper.py", "shop/models.py", "config/tasks.py"])

@@ -16,7 +16,15 @@ from redis import Redis
 from redis.exceptions import TimeoutError as TimeoutFromRedis
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded import EmbeddedServer, PrivateServer, acquire, find_binary, process, shared
+from resqpy.embedded import (
+    EmbeddedServer,
+    PrivateServer,
+    acquire,
+    begin,
+    find_binary,
+    process,
+    shared,
+)
 from resqpy.embedded.keeper import _Keeper
 from resqpy.embedded.process import major_version, state
 from tests.support.waiting import wait_until
@@ -186,6 +194,35 @@ def test_a_server_that_can_not_be_started_again_is_tried_again(
             assert keeper._server.pid != first
         finally:
             keeper.stop()
+
+
+def test_who_begins_need_not_wait(project: Path) -> None:
+    """From the beginning nobody else starts a keeper; who has begun and does not wait holds nobody up."""
+    with begin(project) as first, begin(project) as second:
+        assert shared._has_keeper(project / ".resqpy" / "redis")
+        assert (first._keeper is None, second._keeper) == (False, None)
+        second.wait()
+        assert state(second.socket_path) == "ready"
+        first.wait()
+        assert first.pid == second.pid
+    with begin(project), acquire(project) as third:
+        assert state(third.socket_path) == "ready"
+
+
+def test_a_child_forked_meanwhile_holds_no_keeper(project: Path) -> None:
+    """The lock on its way to the keeper is not the child's."""
+    with begin(project) as server:
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        server.wait()
+    try:
+        data = project / ".resqpy" / "redis"
+        wait_until(lambda: not shared._has_keeper(data), "the keeper ends although the child lives")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_killed_keeper_is_replaced(project: Path) -> None:

@@ -65,6 +65,17 @@ def load_place(settings: Settings) -> ProjectDirectory:
     return place
 
 
+def load_watched(settings: Settings) -> ProjectDirectory:
+    """The project's directory, even if its config has errors; its embedded Redis, if it has one, starts."""
+    from resqpy.framework.project.place import ProjectDirectory
+
+    place = ProjectDirectory.of(
+        settings.root, settings.environment, settings.parsed(), lenient=True
+    )
+    _reachable(place, settings).begin()
+    return place
+
+
 def load_without_tasks(settings: Settings) -> ProjectDirectory:
     """The same, if its Redis will be used."""
     return _reachable(load_place(settings), settings)

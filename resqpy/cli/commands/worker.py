@@ -130,10 +130,13 @@ def start(*, reload: bool, console: bool | None) -> int:
     starts. Ctrl-C stops it after the running jobs; a second one immediately. It prints a link to the console,
     which works once, for ten minutes.
     """
+    from resqpy.cli.arguments.session import load_watched
     from resqpy.cli.commands.web import missing_packages, need_packages
-    from resqpy.cli.processes import fleet
 
     if console:
         need_packages()
     wanted = "" if missing_packages() else {None: "development", True: "always", False: ""}[console]
-    return fleet.start(current(), reload=reload, console=wanted)
+    place = load_watched(current())
+    from resqpy.cli.processes import fleet  # while the embedded Redis starts
+
+    return fleet.start(current(), place, reload=reload, console=wanted)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -278,7 +279,7 @@ def scheduler(settings: Settings) -> NoReturn:
     end(code)
 
 
-def start(settings: Settings, *, reload: bool, console: str) -> int:
+def start(settings: Settings, place: ProjectDirectory, *, reload: bool, console: str) -> int:
     """Worker and scheduler in one process; with `reload`, a new one after each change of a file.
 
     Args:
@@ -287,31 +288,39 @@ def start(settings: Settings, *, reload: bool, console: str) -> int:
     os.environ[CONSOLE] = console
     if not reload:
         end(work(settings, worker=True, scheduler=True))
-    guard_standard_streams()
     sys.dont_write_bytecode = (
         True  # bytecode of a file that is saved twice in a second may be stale
     )
     settings.override("tasks.scheduler", value=True, flag="start")
-    # The project is watched even if a file has an error.
-    project = Project.load(
-        settings.root, settings.environment, settings.parsed(), tasks=settings.modules
-    )
-    session.need_tasks(project)
-    configure(project.config.logger, project.name)
-    grace = Grace.of(project.config.tasks)
+    grace = Grace.of(place.config.tasks)
     environ = _environ(settings) | {"PYTHONDONTWRITEBYTECODE": "1"}
-    children = Supervisor(["worker"], 1, grace, environ=environ, stubborn=True)
+    arguments = ["worker"]
+    children = Supervisor(arguments, 1, grace, environ=environ, stubborn=True)
+    if _may_fork(place) and children.fork():
+        from resqpy.cli.main import run
+
+        end(run(arguments))
+    guard_standard_streams()
+    configure(place.config.logger, place.name)
 
     async def supervise() -> int:
-        both = os.path.commonpath([project.root, project.layout.root])
+        both = os.path.commonpath([place.root, place.layout.root])
         watching = asyncio.create_task(watch(Path(both), children.roll))
         try:
             return await children.run()
         finally:
             watching.cancel()
 
-    with _kept_redis(project):
+    with _kept_redis(place):
         return asyncio.run(supervise())
+
+
+def _may_fork(place: ProjectDirectory) -> bool:
+    """Whether a copy of this process can work: nothing but resqpy and the config was imported, no thread runs,
+    and the system's libraries bear it, which those of macOS do not.
+    """
+    alone = threading.active_count() == 1
+    return alone and not place.layout.django and sys.platform != "darwin"
 
 
 def _supervise(settings: Settings, project: ProjectDirectory) -> int:

@@ -6,6 +6,7 @@ stop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.concurrency.own_tasks import in_own_thread
 from resqpy.cli.output.printing import Exit
 from resqpy.framework.config.sections import TasksConfig
 from resqpy.framework.logs.log import get_logger
@@ -56,13 +58,29 @@ class Supervised:
         self._socket.setblocking(False)  # noqa: FBT003 - its signature
         self._on_ready = on_ready
         self._kept: list[str] = []  # signals
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | _Fork | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
+    def fork(self, environ: Mapping[str, str]) -> bool:
+        """Start as a copy of this process; True in the copy, which has to do what `resqpy` does with the arguments
+        that `start` gets.
+        """
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            self._socket.close()
+            os.environ.clear()
+            os.environ.update({**environ, SUPERVISED: str(self._theirs.detach())})
+            return True
+        with contextlib.suppress(OSError):  # the copy did it, or has ended
+            os.setpgid(pid, 0)
+        self._process = _Fork(pid)
+        return False
+
     async def start(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Start `resqpy` with these arguments."""
+        """Start `resqpy` with these arguments, unless it was forked."""
         with self._theirs as theirs:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = self._process or await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "resqpy.cli", *arguments),
                 env={**environ, SUPERVISED: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
@@ -135,6 +153,25 @@ class Supervised:
             for each in waits:
                 each.cancel()
         return state.is_set() and not self.ended.is_set()
+
+
+class _Fork:
+    """A forked process, with what is used of asyncio's."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    async def wait(self) -> int:
+        """Its exit code; below 0: the signal that ended it."""
+        _, status = await in_own_thread(lambda: os.waitpid(self.pid, 0))
+        self.returncode = code = os.waitstatus_to_exitcode(status)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 # Notifies a service manager (systemd, `Type=notify`): that we work, that we stop, that our event loop is
@@ -260,6 +297,7 @@ class Supervisor:
         self._urgency = Urgency()
         self._all: set[Supervised] = set()  # including successors
         self._children = [_Child(index + 1) for index in range(count)]
+        self._forked: Supervised | None = None  # the first process, until it is attended
         self._burst, self._stubborn, self._vary = burst, stubborn, vary
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
@@ -268,6 +306,13 @@ class Supervisor:
         self._renewed = self._again = False  # of a roll: replaced one; another is due
         self._log = get_logger()
         self._terminal = ControllingTerminal()
+
+    def fork(self) -> bool:
+        """Start the first process as a copy of this one, which has imported all that it needs; True in the copy.
+        To be called before `run`, while there is one thread. Later processes read the code anew.
+        """
+        self._forked = self._process_of(self._children[0])
+        return self._forked.fork(self._environ_of(self._children[0]))
 
     async def run(self) -> int:
         """Run until a signal requests a stop, or all children have ended; returns the exit code."""
@@ -337,18 +382,22 @@ class Supervisor:
 
     async def _begin(self, child: _Child) -> Supervised:
         """Start a process, which loads the project and waits."""
-
-        def is_ready() -> None:
-            self._worked = True
-            child.ready.set()
-
-        process = Supervised(is_ready)
-        environ = {**self._environ, **self._vary(child.index - 1)}
-        await process.start(self._arguments, environ)
+        process, self._forked = self._forked or self._process_of(child), None
+        await process.start(self._arguments, self._environ_of(child))
         self._all = {each for each in self._all if not each.ended.is_set()} | {process}
         if self._stopping.is_set():  # the request came before it existed
             process.signal("TERM")
         return process
+
+    def _process_of(self, child: _Child) -> Supervised:
+        def is_ready() -> None:
+            self._worked = True
+            child.ready.set()
+
+        return Supervised(is_ready)
+
+    def _environ_of(self, child: _Child) -> dict[str, str]:
+        return {**self._environ, **self._vary(child.index - 1)}
 
     async def _replace(self, child: _Child, code: int) -> bool:
         """Whether to replace a process that ended."""

@@ -42,8 +42,13 @@ class ProjectDirectory:
         root: str | os.PathLike[str] = ".",
         env: str | None = None,
         overrides: Mapping[str, Any] | None = None,
+        *,
+        lenient: bool = False,
     ) -> ProjectDirectory:
         """Read the config of a directory; like `Project.load`, but without its code.
+
+        Args:
+            lenient: what is wrong has its default, as in `Project.load`.
 
         Raises:
             ProjectErrors: all that is wrong with the config.
@@ -52,7 +57,8 @@ class ProjectDirectory:
         problems = Problems(folder)
         layout = Layout.of(folder, problems)
         config = load_config(folder, env, overrides, problems=problems, code=layout.root)
-        problems.check()
+        if not lenient:
+            problems.check()
         return ProjectDirectory(layout, config)
 
     @property
@@ -74,11 +80,25 @@ class ProjectDirectory:
             return replace(made, sentinels=(), cluster=False, seeds=(), extra={})
         if not self.uses_embedded_redis:
             return redis_options(self.config)
-        if self._embedded is None:
-            from resqpy.embedded import acquire  # noqa: PLC0415 - who has a Redis needs none
-
-            self._embedded = acquire(self.root)
+        self.begin()
+        assert self._embedded is not None  # it has begun
+        try:
+            self._embedded.wait()
+        except BaseException:
+            self.close()
+            raise
         return redis_options(self.config, self._embedded.url)
+
+    def begin(self) -> None:
+        """Start the embedded Redis without waiting for it, if `connection` will use one.
+
+        Raises:
+            EmbeddedRedisError: no server is available.
+        """
+        if self._embedded is None and self.uses_embedded_redis and not REDIS_OF_TESTS:
+            from resqpy.embedded import begin  # noqa: PLC0415 - who has a Redis needs none
+
+            self._embedded = begin(self.root)
 
     def _redis_of_test(self) -> str | None:
         """Under our pytest plugin no project uses another Redis than the test's, unless its caller names one."""
