@@ -96,9 +96,11 @@ class EmbeddedServer:
         lock, self._lock = self._lock, None
         keeper, self._keeper = self._keeper, None
         _held.discard(self)
-        for pipe in (keeper.stdout, keeper.stderr) if keeper is not None else ():
-            if pipe is not None:
-                pipe.close()
+        if (
+            keeper is not None
+        ):  # it detaches itself first of all; in a forked child it is nobody's child
+            with keeper:
+                pass
         if lock is not None:
             os.close(lock)
 

@@ -317,7 +317,7 @@ def start(settings: Settings, place: ProjectDirectory, *, reload: bool, console:
 
 def _may_fork(place: ProjectDirectory) -> bool:
     """Whether a copy of this process can work: nothing but resqpy and the config was imported, no thread runs,
-    and the system's libraries bear it, which those of macOS do not.
+    and the system's libraries can be forked, unlike those of macOS.
     """
     alone = threading.active_count() == 1
     return alone and not place.layout.django and sys.platform != "darwin"

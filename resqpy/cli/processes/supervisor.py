@@ -261,6 +261,7 @@ class _Child:
     """One child's place; its process changes."""
 
     index: int
+    environ: Mapping[str, str]
     process: Supervised | None = None
     successor: Supervised | None = None  # loaded, and waits until the old process has ended
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # once
@@ -292,27 +293,27 @@ class Supervisor:
     ) -> None:
         self._arguments = list(arguments)
         given = os.environ if environ is None else environ
-        self._environ = {name: given[name] for name in given if name not in VARIABLES}
+        own = {name: given[name] for name in given if name not in VARIABLES}
         self._grace = grace
         self._urgency = Urgency()
         self._all: set[Supervised] = set()  # including successors
-        self._children = [_Child(index + 1) for index in range(count)]
+        self._children = [_Child(index + 1, {**own, **vary(index)}) for index in range(count)]
         self._forked: Supervised | None = None  # the first process, until it is attended
-        self._burst, self._stubborn, self._vary = burst, stubborn, vary
+        self._burst, self._stubborn = burst, stubborn
         self._stopping = asyncio.Event()
         self._rolling: asyncio.Task[None] | None = None
         self._code: int = Exit.OK
-        self._worked = False  # whether any child was ever ready
         self._renewed = self._again = False  # of a roll: replaced one; another is due
         self._log = get_logger()
         self._terminal = ControllingTerminal()
 
     def fork(self) -> bool:
         """Start the first process as a copy of this one, which has imported all that it needs; True in the copy.
-        To be called before `run`, while there is one thread. Later processes read the code anew.
+        To be called before `run`, while there is one thread. Later processes read all code again.
         """
-        self._forked = self._process_of(self._children[0])
-        return self._forked.fork(self._environ_of(self._children[0]))
+        first = self._children[0]
+        self._forked = Supervised(first.ready.set)
+        return self._forked.fork(first.environ)
 
     async def run(self) -> int:
         """Run until a signal requests a stop, or all children have ended; returns the exit code."""
@@ -368,7 +369,7 @@ class Supervisor:
             if code != Exit.OK and not child.wanted.is_set():
                 died = {"process": child.index, "code": code} | _signal_of(code)
                 self._log.warning("process died", **died, again_in_s=pause_s)
-                await self._first(pause_s, self._stopping, child.wanted)
+                await _first(pause_s, self._stopping, child.wanted)
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     async def _live(self, child: _Child) -> int:
@@ -382,31 +383,22 @@ class Supervisor:
 
     async def _begin(self, child: _Child) -> Supervised:
         """Start a process, which loads the project and waits."""
-        process, self._forked = self._forked or self._process_of(child), None
-        await process.start(self._arguments, self._environ_of(child))
+        process, self._forked = self._forked or Supervised(child.ready.set), None
+        await process.start(self._arguments, child.environ)
         self._all = {each for each in self._all if not each.ended.is_set()} | {process}
         if self._stopping.is_set():  # the request came before it existed
             process.signal("TERM")
         return process
 
-    def _process_of(self, child: _Child) -> Supervised:
-        def is_ready() -> None:
-            self._worked = True
-            child.ready.set()
-
-        return Supervised(is_ready)
-
-    def _environ_of(self, child: _Child) -> dict[str, str]:
-        return {**self._environ, **self._vary(child.index - 1)}
-
     async def _replace(self, child: _Child, code: int) -> bool:
         """Whether to replace a process that ended."""
         if child.wanted.is_set():
             return True
-        final = _is_final(code, ready=child.ready.is_set(), worked=self._worked)
+        worked = any(each.ready.is_set() for each in self._children)
+        final = _is_final(code, ready=child.ready.is_set(), worked=worked)
         if self._stubborn and (code == Exit.PROJECT or (code in FINAL and not final)):
             self._log.error("fix the project; the next change starts it again")
-            await self._first(None, self._stopping, child.wanted)
+            await _first(None, self._stopping, child.wanted)
             return not self._stopping.is_set()
         if final:
             self._stop("TERM")
@@ -414,13 +406,6 @@ class Supervisor:
             self._code = max(self._code, code)
             return False
         return True
-
-    @staticmethod
-    async def _first(timeout_s: float | None, *events: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(each.wait()) for each in events]
-        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        for each in waits:
-            each.cancel()
 
     # -- all children --
 
@@ -510,6 +495,13 @@ class Supervisor:
             return True
         self._log.error("process is not ready; no more are replaced", process=child.index)
         return False
+
+
+async def _first(timeout_s: float | None, *events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(each.wait()) for each in events]
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
 
 
 def _signal_of(code: int) -> dict[str, str]:
