@@ -16,7 +16,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4399, 31),
-    "cli": (6223, 51),
+    "cli": (6245, 51),
     "contrib": (1119, 16),
     "diagnosis": (3242, 16),
     "embedded": (519, 6),
