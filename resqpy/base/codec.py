@@ -94,6 +94,7 @@ def _made_once(encoder: json.JSONEncoder) -> Callable[[Any], str]:
 
 
 _plain_text = _made_once(_compact)
+quoted: Callable[[str], str] = json.encoder.encode_basestring  # a text as JSON
 
 
 def json_for_people(default: Callable[[Any], Any]) -> Callable[[Any], str]:

@@ -18,6 +18,7 @@ from resqpy.base.codec import (
     exact_text,
     job_text,
     json_text,
+    quoted,
 )
 from resqpy.base.json_rules import member_text
 from resqpy.base.keys import FAILED
@@ -42,12 +43,22 @@ def encode_failed(
 
     `job_json` is inserted unchanged: it must have passed `read_strict`.
     """
-    head = encode_clean({"worker": worker, "queue": queue})[:-1]
-    what = encode_clean({"exception": exception, "error": error})[1:-1]
-    lines = _stack_json(tuple(backtrace[:-1])) + encode_clean({"": backtrace[-1:]})[5:-2]
-    return b'%b,"payload":%b,%b,"backtrace":[%b],"failed_at":"%b"}' % (
-        head, job_json, what, lines, failed_at.encode(),
-    )  # fmt: skip
+    what = f'"exception":{quoted(exception)},"error":{quoted(error)},"backtrace":['
+    end = f'{quoted(backtrace[-1]) if backtrace else ""}],"failed_at":"{failed_at}"}}'
+    head, lines = _origin_json(worker, queue), _stack_json(tuple(backtrace[:-1]))
+    try:
+        return b"".join((head, job_json, b",", what.encode(), lines, end.encode()))
+    except UnicodeEncodeError:  # a lone surrogate
+        return encode_failed(
+            job_json=job_json, queue=queue, worker=worker, exception=clean(exception), error=clean(error),
+            backtrace=[*map(clean, backtrace)], failed_at=failed_at,
+        )  # fmt: skip
+
+
+@lru_cache(1024)
+def _origin_json(worker: str, queue: str) -> bytes:
+    """The beginning of an entry."""
+    return encode_clean({"worker": worker, "queue": queue})[:-1] + b',"payload":'
 
 
 @lru_cache(256)

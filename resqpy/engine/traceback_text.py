@@ -18,6 +18,7 @@ _OURS = tuple(
     for folder in (str(Path(__file__).parent), asyncio.__file__, concurrent.futures.__file__)
 )
 _MAX_LINES = 200
+_SHORT = 1000  # characters
 _MAX_FRAMES = 100
 _MAX_CACHED = 256  # stacks
 _TITLE = "Traceback (most recent call last):"
@@ -52,7 +53,9 @@ def _alone(error: BaseException) -> list[str] | None:
     if module not in ("builtins", "__main__"):
         name = f"{module}.{name}"
     words = str(error)
-    return [_TITLE, *_stack_of(error).lines, *_lines([f"{name}: {words}" if words else name])]
+    text = f"{name}: {words}" if words else name
+    last = [text] if len(text) <= _SHORT and "\n" not in text else _lines([text])
+    return [_TITLE, *_stack_of(error).lines, *last]
 
 
 def _whole(error: BaseException) -> traceback.TracebackException:
@@ -66,11 +69,11 @@ def _whole(error: BaseException) -> traceback.TracebackException:
 class _Stack(list[str]):
     """The texts of frames, in place of a `StackSummary`, and their lines."""
 
-    def __init__(self, places: list[tuple[CodeType, int, int]]) -> None:
+    def __init__(self, codes: list[CodeType], places: list[tuple[CodeType, int, int]]) -> None:
         frames = [_frame(*place) for place in places]
         super().__init__(traceback.StackSummary.from_list(frames).format())
         self.lines: list[str] = _lines(self)
-        self._places = places  # so that no other code object gets the identity of one of these
+        self._codes = codes  # so that no other code object gets the identity of one of these
 
     def format(self, **_options: Any) -> list[str]:
         return self
@@ -78,24 +81,34 @@ class _Stack(list[str]):
 
 def _stack_of(error: BaseException) -> _Stack:
     """The frames of foreign code. In an incident the same code fails again and again."""
-    places: list[tuple[CodeType, int, int]] = []
+    codes: list[CodeType] = []
     key: list[int] = []
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
-        if not code.co_filename.startswith(_OURS):
-            place = (code, step.tb_lasti, step.tb_lineno)
-            places.append(place)
-            # By identity: code objects that differ only in their file are equal, and a hash takes long.
-            key += (id(code), place[1], place[2])
+        codes.append(code)
+        # By identity: code objects that differ only in their file are equal, and a hash takes long.
+        key += (id(code), step.tb_lasti)
         step = step.tb_next
-    places = places[-_MAX_FRAMES:]
-    stack = _stacks.get(known := tuple(key[-3 * _MAX_FRAMES :]))
+    if len(codes) > _MAX_FRAMES:
+        return _Stack(codes, _places(error))
+    stack = _stacks.get(known := tuple(key))
     if stack is None:
         if len(_stacks) >= _MAX_CACHED:
             _stacks.clear()
-        stack = _stacks[known] = _Stack(places)
+        stack = _stacks[known] = _Stack(codes, _places(error))
     return stack
+
+
+def _places(error: BaseException) -> list[tuple[CodeType, int, int]]:
+    places: list[tuple[CodeType, int, int]] = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if not code.co_filename.startswith(_OURS):
+            places.append((code, step.tb_lasti, step.tb_lineno))
+        step = step.tb_next
+    return places[-_MAX_FRAMES:]
 
 
 _stacks: dict[tuple[int, ...], _Stack] = {}
