@@ -114,11 +114,13 @@ class Role(Emitter):
         state: its state.
     """
 
-    # `successes`, for our log: the list of those that one exchange reported. Once for each job would cost more.
+    # `successes` and `failures`, for our log: the list of those that one exchange reported. Once for each job
+    # would cost more.
     EVENTS: ClassVar[frozenset[str]] = frozenset({
-        "start", "end", "poll", "ping", "pause", "job", "success", "successes", "failure", "re_enqueue", "skipped",
-        "snoozed", "expired", "error", "multi_worker_action", "cleaning_worker", "clean_stuck_worker", "put_back",
-        "leader", "follower", "enqueue", "working_timestamp", "transferred_job", "failed_removed",
+        "start", "end", "poll", "ping", "pause", "job", "success", "successes", "failure", "failures", "skipped",
+        "re_enqueue", "snoozed", "expired", "error", "multi_worker_action", "cleaning_worker", "put_back",
+        "clean_stuck_worker", "leader", "follower", "enqueue", "working_timestamp", "transferred_job",
+        "failed_removed",
     })  # fmt: skip
     leads: ClassVar[bool] = False  # whether it uses the keys of schedulers
 

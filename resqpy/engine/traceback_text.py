@@ -53,9 +53,25 @@ def _alone(error: BaseException) -> list[str] | None:
     if module not in ("builtins", "__main__"):
         name = f"{module}.{name}"
     words = str(error)
+    stack = _stack_of(error)
     text = f"{name}: {words}" if words else name
-    last = [text] if len(text) <= _SHORT and "\n" not in text else _lines([text])
-    return [_TITLE, *_stack_of(error).lines, *last]
+    if len(text) > _SHORT or "\n" in text:
+        return [_TITLE, *stack.lines, *_lines([text])]
+    return PlainTraceback(stack, text, words)
+
+
+class PlainTraceback(list[str]):
+    """The lines of an error without causes and notes, whose message is one short line.
+
+    Attributes:
+        place: the same object for all errors that were raised in the same place.
+        words: the message.
+    """
+
+    def __init__(self, stack: _Stack, last: str, words: str) -> None:
+        super().__init__((_TITLE, *stack.lines, last))
+        self.place: object = stack.place
+        self.words: str = words
 
 
 def _whole(error: BaseException) -> traceback.TracebackException:
@@ -73,6 +89,7 @@ class _Stack(list[str]):
         frames = [_frame(*place) for place in places]
         super().__init__(traceback.StackSummary.from_list(frames).format())
         self.lines: list[str] = _lines(self)
+        self.place = object()
         self._codes = codes  # so that no other code object gets the identity of one of these
 
     def format(self, **_options: Any) -> list[str]:

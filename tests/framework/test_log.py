@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from resqpy.base.model import Job, WorkerId
 from resqpy.engine.lifecycle import SUCCEEDED, Outcome, OutcomeKind
 from resqpy.engine.role import tell_end
 from resqpy.engine.run import Run
+from resqpy.engine.traceback_text import lines_of
 from resqpy.engine.worker.running import EndedJob
 from resqpy.engine.worker.slots import Slot
 from resqpy.framework.api.api import api
@@ -416,6 +418,41 @@ STRANGE = [
     "",
 ]
 FAILURE = ValueError("redis://:tiger@h 'token': 'x'\n\u202e")
+LONG = "x" * 2000
+
+
+def failing(words: str, *notes: str, token: bool = False) -> Exception:
+    """An error that was raised."""
+    try:
+        if token:
+            raise KeyError({"token": "x"}["token"] + words)
+        raise ValueError(words) if words != "of another" else subprocess.SubprocessError(words)
+    except (ValueError, KeyError, subprocess.SubprocessError) as error:
+        for note in notes:
+            error.add_note(note)
+        return error
+
+
+FAILURES = [
+    *map(
+        failing,
+        ("no such user", "of another", "user 17 'x' \\ \"y\"", "", "a\nb", "\u00fc", "a=b", LONG),
+    ),
+    *map(
+        failing,
+        (
+            "redis://u:pw@h",
+            "'token': 'x'",
+            "WORDS-10-01-1000",
+            "1000-10-01",
+            "10001000100001",
+            "x\x7f",
+        ),
+    ),
+    failing("no such user", "a note"),
+    failing("no such user", token=True),
+    failing("no such user"),
+]
 OF_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d\d:\d\d:\d\d\.\d+")
 
 
@@ -428,16 +465,18 @@ def ended(name: str, result: Any, ms: int) -> EndedJob:
     outcome = Outcome(OutcomeKind.SUCCESS, result=result) if result else SUCCEEDED
     if isinstance(result, Exception):
         run.error, outcome = result, Outcome(OutcomeKind.FAILURE, error=result)
+        run.traceback = lines_of(result)
     return EndedJob(run.slot, run, outcome, None, ms)
 
 
-def success_lines(config: Config, screen: io.StringIO, ends: list[EndedJob]) -> list[str]:
-    """What is logged of successes, without the time."""
+def lines_of_ends(config: Config, screen: io.StringIO, ends: list[EndedJob]) -> list[str]:
+    """What is logged of successes and failures, without the time."""
     log.configure(config.logger, "shop", screen, process=3)
     worker = MultiWorker("redis://nowhere", {})
     EventLog(config, Path("/nowhere")).follow_worker(worker)
     succeeded = [end for end in ends if end.outcome.error is None]
     worker.tell("successes", None, succeeded)
+    worker.tell("failures", None, [end for end in ends if end not in succeeded])
     for end in sorted(ends, key=lambda end: end.outcome.error is not None):
         tell_end(worker, end, void=False)
     return [OF_TIME.sub("TIME", line) for line in screen.getvalue().splitlines()]
@@ -448,7 +487,7 @@ def success_lines(config: Config, screen: io.StringIO, ends: list[EndedJob]) -> 
 @pytest.mark.parametrize("form", ["json", "console"])
 @pytest.mark.parametrize("arguments", [False, True])
 @pytest.mark.usefixtures("stream")
-def test_a_success_is_the_line_that_the_processors_make(
+def test_an_end_is_the_line_that_the_processors_make(
     form: str,
     kind: type[io.StringIO],
     bound: dict[str, Any],
@@ -463,12 +502,12 @@ def test_a_success_is_the_line_that_the_processors_make(
     ends = [
         ended(name, result, ms)
         for name in STRANGE
-        for ms, result in enumerate((None, True, None, FAILURE))
+        for ms, result in enumerate((None, True, None, FAILURE, *FAILURES))
     ]
     with structlog.contextvars.bound_contextvars(**bound):
-        quick = success_lines(config, kind(), ends)
+        quick = lines_of_ends(config, kind(), ends)
         monkeypatch.setattr(events, "direct_lines", lambda _level: None)
-        one_by_one = success_lines(config, kind(), ends)
+        one_by_one = lines_of_ends(config, kind(), ends)
     assert len(one_by_one) >= len(ends)
     assert quick == one_by_one
 
@@ -479,7 +518,7 @@ def test_a_success_is_the_line_of_changed_processors() -> None:
     config = load_config(Path("/nowhere"), environ={})
     config = replace(config, logger=replace(config.logger, format="json", level="info"))
     screen = io.StringIO()
-    assert '"more": 1' not in success_lines(config, screen, [ended("t", None, 1)])[0]
+    assert '"more": 1' not in lines_of_ends(config, screen, [ended("t", None, 1)])[0]
     worker = MultiWorker("redis://nowhere", {})
     EventLog(config, Path("/nowhere")).follow_worker(worker)
     structlog.get_config()["processors"].insert(

@@ -15,13 +15,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4399, 31),
+    "base": (4408, 31),
     "cli": (6245, 51),
     "contrib": (1119, 16),
     "diagnosis": (3242, 16),
     "embedded": (519, 6),
-    "engine": (7280, 49),
-    "framework": (8905, 54),
+    "engine": (7307, 49),
+    "framework": (8952, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

@@ -18,6 +18,7 @@ FIRST_EPOCH = 1
 
 _WRITE_AGAIN_S = 1.0  # before an end that Redis refused is reported again
 
+_ONE_BY_ONE = ((OutcomeKind.SUCCESS, "success"), (OutcomeKind.FAILURE, "failure"))
 _WAVE = 25  # very short jobs that are worth a second exchange
 _SMALL_PART, _PARTS = 8, 16
 _WAITED_MS = 4
@@ -249,8 +250,9 @@ class Reporting:
         unwritten = dict(exchanged.unwritten)
         void = set(exchanged.void)
         listens = self._events.has_listeners
-        quiet, in_bulk = not (void or listens("success")), listens("successes")
+        quiet = [kind for kind, event in _ONE_BY_ONE if not (void or listens(event))]
         succeeded: list[EndedJob] = []
+        failed: list[EndedJob] = []
         for index, end in enumerate(ended):
             if index in unwritten:
                 self._refuse(end, unwritten[index])
@@ -258,13 +260,17 @@ class Reporting:
                 end.slot.run = end.slot.task = None
                 if end.run.lifecycle is not PLAIN:
                     _settled(self._events, end, written=index not in void or end.in_doubt)
-                success = end.outcome.kind is OutcomeKind.SUCCESS
-                if in_bulk and success and (index not in void or end.in_doubt):
+                kind = end.outcome.kind
+                counted = index not in void or end.in_doubt
+                if counted and kind is OutcomeKind.SUCCESS:
                     succeeded.append(end)
-                if not (success and quiet):
+                elif counted and kind is OutcomeKind.FAILURE:
+                    failed.append(end)
+                if kind not in quiet:
                     tell_end(self._events, end, void=index in void)
-        if succeeded:
-            self._events.tell("successes", None, succeeded)
+        for event, ends in (("successes", succeeded), ("failures", failed)):
+            if ends:
+                self._events.tell(event, None, ends)
 
     def _refuse(self, end: EndedJob, words: str) -> None:
         """Redis refused commands of the end, so the job is still in its record: retry later."""

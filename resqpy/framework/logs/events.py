@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from resqpy.base import activejob, codec
+from resqpy.base.codec import quoted
 from resqpy.base.errors import OutcomeUnknown, PayloadError, StoreUnavailable, notes_of, told
 from resqpy.base.job_records import UNREADABLE
+from resqpy.base.masking import masked_text
 from resqpy.base.model import Job
 from resqpy.engine.lifecycle import PLAIN, SUCCEEDED
 from resqpy.engine.run import Run, current_run
-from resqpy.engine.traceback_text import lines_of, place_of
+from resqpy.engine.traceback_text import PlainTraceback, lines_of, place_of
 from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.config.config import Config
 from resqpy.framework.logs.log import DirectLines, Filter, Line, direct_lines, get_logger, of_slot
@@ -89,11 +91,10 @@ class EventLog:
         self._listen(worker, "ping", levels.ping, lambda number, *_: ("ping", of_slot(number)))
         self._listen(worker, "pause", levels.pause, lambda number, *_: ("no work", of_slot(number)))
         self._listen(worker, "job", levels.job, self._job)
-        self._follow_successes(worker, levels.success)
+        self._follow_ends(worker, levels)
         self._listen(worker, "skipped", levels.success, partial(self._unrun, _SKIPPED))
         self._listen(worker, "expired", levels.re_enqueue, partial(self._unrun, _EXPIRED))
         self._listen(worker, "snoozed", levels.re_enqueue, self._snoozed)
-        self._listen(worker, "failure", levels.failure, self._failure)
         self._listen(worker, "re_enqueue", levels.re_enqueue, self._re_enqueue)
         for event in ("cleaning_worker", "clean_stuck_worker"):
             self._listen(worker, event, levels.cleaning_worker, lambda _, *told: _cleaning(*told))
@@ -127,13 +128,23 @@ class EventLog:
         self._listen(scheduler, "clean_stuck_worker", failure, _failed_by_rescue)
         self._listen(scheduler, "error", levels.internal_error, _unless_away(_scheduler_error))
 
-    def _follow_successes(self, worker: Emitting, level: str | None) -> None:
-        listener = self._listener(level, self._success)
-        direct = None if self._config.logger.arguments else direct_lines(level or "")
-        if listener is not None and direct is not None:
-            self._on(worker, "successes", partial(self._successes, listener, direct))
-        elif listener is not None:
-            self._on(worker, "success", listener)
+    def _follow_ends(self, worker: Emitting, levels: Any) -> None:
+        success, failure = self._success, self._failure
+        for level, event, all_of_them, describe in (
+            (levels.success, "success", "successes", success),
+            (levels.failure, "failure", "failures", failure),
+        ):
+            listener = self._listener(level, describe)
+            direct = None if self._config.logger.arguments else direct_lines(level or "")
+            if listener is None:
+                continue
+            if direct is None or (describe is failure and not direct.as_json):
+                self._on(worker, event, listener)
+            elif describe is success:
+                self._on(worker, all_of_them, partial(self._successes, listener, direct))
+            else:
+                lines = _FailureLines(direct, listener, failure, self._filter)
+                self._on(worker, all_of_them, lines.write)
 
     def _listen(self, part: Emitting, event: str, level: str | None, describe: Describe) -> None:
         if (listener := self._listener(level, describe)) is not None:
@@ -239,6 +250,80 @@ class EventLog:
             return words, {**_task(told.get("class")), "queue": told.get("queue"), "at": second}
 
         return describe
+
+
+class _FailureLines:
+    """In an incident the same place fails again and again: the line is made of its parts if nothing in it might be
+    masked.
+
+    Args:
+        listener: logs any failure.
+        describe: makes its line.
+    """
+
+    _PARTS = 5  # what stands around time, message, milliseconds, and message
+
+    def __init__(
+        self,
+        direct: DirectLines,
+        listener: Callable[..., None],
+        describe: Describe,
+        redaction: Filter,
+    ) -> None:
+        self._direct = direct
+        self._listener = listener
+        self._describe = describe
+        self._filter = redaction
+
+    def write(self, _: int, ends: Sequence[EndedJob]) -> None:
+        """Write the lines of some."""
+        time = self._direct.time()
+        lines: list[str] = []
+        for end in ends:
+            run, trace = end.run, end.run.traceback
+            if time and type(trace) is PlainTraceback and self._is_usual(run, trace.words):
+                parts = self._parts(end, trace)
+                if len(parts) == self._PARTS:
+                    begin, name, ms, where, last = parts
+                    words = quoted(trace.words)[1:-1]
+                    lines.append(
+                        f"{begin}{time}{name}{words}{ms}{end.duration_ms}{where}{words}{last}"
+                    )
+                    continue
+            self._direct.write(lines)
+            lines.clear()
+            _in(run, self._listener, *_of_end(end), end.duration_ms)
+        self._direct.write(lines)
+
+    def _is_usual(self, run: Run, words: str) -> bool:
+        """Whether a failure is one of a plain job, with a message of plain letters without secrets and URLs."""
+        plain = run.attempt is None and run.lifecycle is PLAIN and words.isascii()
+        fit = plain and words.isprintable() and "=" not in words and "://" not in words
+        return fit and words != "" and self._filter.text(words) == words
+
+    def _parts(self, end: EndedJob, lines: PlainTraceback) -> Sequence[str]:
+        run, direct, error = end.run, self._direct, end.outcome.error
+        key = (
+            end.slot.number, run.queue, run.class_name, run.waited_ms, type(error), lines.place
+        )  # fmt: skip
+        if (parts := direct.parts(key)) is not None:
+            return parts
+        line = _in(run, self._describe, *_of_end(end), direct.MS)
+        assert line is not None
+        event, told = line
+        stack, size = "\n".join((*lines[:-1], "")), len(lines.words)
+        ends = all(told[each].endswith(lines.words) for each in ("error", "traceback"))
+        if (
+            ends
+            and self._filter.text(stack) == stack
+            and masked_text(quoted(stack)) == quoted(stack)
+        ):
+            told |= {each: told[each][:-size] + direct.WORDS for each in ("error", "traceback")}
+        return _in(run, direct.keep, key, event, told)
+
+
+def _of_end(end: EndedJob) -> tuple[int, str, Job, BaseException | None]:
+    return end.slot.number, end.run.queue, end.run.job, end.outcome.error
 
 
 def _in(run: Run, function: Callable[..., T], *args: Any) -> T:

@@ -51,7 +51,7 @@ def configure(
     shared = _shared_processors(name, said, on_terminal=on_terminal)
     renderer = _renderer(on_terminal=on_terminal, colors=file.isatty())
     processors = _Processors([*shared, *renderer])
-    processors.file = file
+    processors.file, processors.as_json = file, not on_terminal
     processors.used_with = {
         "wrapper_class": _BoundLogger,
         "logger_factory": lambda *_: _LineLogger(file),
@@ -154,10 +154,12 @@ class _Processors(list[Any]):
 
     Attributes:
         file: where the lines go.
+        as_json: the lines are JSON.
         used_with: the other settings.
     """
 
     file: Any
+    as_json: bool
     used_with: Mapping[str, Any]
 
 
@@ -168,9 +170,13 @@ class DirectLines:
     Args:
         processors: as given to structlog.
         level: of the lines.
+
+    Attributes:
+        as_json: the lines are JSON.
     """
 
     MS = 10_001_000_100_001  # stands for the milliseconds while the processors work
+    WORDS = "WORDS-10-01-1000"  # for the message of an error
     _TIME = "1000-10-01"  # for the time
     _MOST_KEPT = 1000
 
@@ -179,7 +185,8 @@ class DirectLines:
         self._processors, self._in_use = [*processors], processors
         self._level = level
         self._write = processors.file.write
-        self._kept: dict[Hashable, tuple[str, str, str]] = {}
+        self.as_json: bool = processors.as_json
+        self._kept: dict[Hashable, tuple[str, ...]] = {}
         self.parts = self._kept.get
 
     def log(self, event: str, fields: dict[str, Any]) -> bool:
@@ -201,8 +208,9 @@ class DirectLines:
         time: str = self._stamp(None, self._level, {})["timestamp"]
         return time
 
-    def keep(self, key: Hashable, event: str, fields: dict[str, Any]) -> tuple[str, str, str]:
-        """Keep the parts of a line: before the time, before `ms`, after it. `parts` returns them later.
+    def keep(self, key: Hashable, event: str, fields: dict[str, Any]) -> tuple[str, ...]:
+        """Keep the parts of a line: before the time, before `ms`, after it; and those before and after `WORDS` in
+        the last two. `parts` returns them later.
 
         Args:
             key: what all other fields depend on.
@@ -217,7 +225,8 @@ class DirectLines:
         between, _, after = rest.rpartition(str(self.MS))
         if len(self._kept) >= self._MOST_KEPT:
             self._kept.clear()
-        parts = self._kept[key] = (before, between, f"{after}\n")
+        parts = (before, *between.split(self.WORDS), *f"{after}\n".split(self.WORDS))
+        self._kept[key] = parts
         return parts
 
     def write(self, lines: Sequence[str]) -> None:

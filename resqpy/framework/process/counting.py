@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -26,6 +26,7 @@ from resqpy.base.history import (
     Tally,
 )
 from resqpy.engine.run import current_run
+from resqpy.engine.worker.running import EndedJob
 from resqpy.framework.logs.log import get_logger
 from resqpy.framework.process.metrics import Histogram, Metric
 from resqpy.store import history
@@ -53,7 +54,7 @@ class JobCounts:
     def follow(self, worker: Any) -> None:
         """Count the jobs of a `MultiWorker`."""
         worker.on("successes", lambda _, ends: self._tally.succeeded(map(_seen, ends)))
-        worker.on("failure", self._failed)
+        worker.on("failures", self._failed)
         worker.on("re_enqueue", self._re_enqueued)
         for event in ("skipped", "snoozed", "expired"):
             worker.on(event, partial(self._count_only, event))
@@ -65,10 +66,9 @@ class JobCounts:
         scheduler.on("put_back", self._put_back)
         scheduler.on("clean_stuck_worker", self._cleaned)
 
-    def _failed(self, _number: int, queue: str, job: Any, _error: Any, ms: int) -> None:
-        run = current_run.get(None)
-        waited_ms = None if run is None else run.waited_ms
-        self._tally.failed((self._row(job.class_name), queue, ms, waited_ms))
+    def _failed(self, _number: int, ends: Sequence[EndedJob]) -> None:
+        for name, *seen in map(_seen, ends):
+            self._tally.failed((self._row(name), *seen))
 
     def _re_enqueued(self, _number: int, queue: str, job: Any, _info: Any) -> None:
         run, row = current_run.get(None), self._row(job.class_name)
