@@ -21,7 +21,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (3242, 16),
     "embedded": (519, 6),
     "engine": (7307, 49),
-    "framework": (8952, 54),
+    "framework": (8964, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
