@@ -4,7 +4,8 @@ is noted, and whatever else would write is refused. A context variable tells who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -61,14 +62,24 @@ def begin_shadow(shadow: Shadow) -> None:
     _SHADOW.set(shadow)
 
 
+@contextmanager
+def out_of_shadow() -> Iterator[None]:
+    """What is started within is part of no shadow run."""
+    token = _SHADOW.set(None)
+    try:
+        yield
+    finally:
+        _SHADOW.reset(token)
+
+
 _READS = frozenset({
     "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSCAN", "LINDEX", "LLEN",
     "LPOS", "LRANGE", "MGET", "PTTL", "SCAN", "SCARD", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "SSCAN", "STRLEN",
     "TTL", "TYPE", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE",
     "ZREVRANGEBYSCORE", "ZSCAN", "ZSCORE",
 })  # fmt: skip
-# Of our scripts those that read, and those of limits for whatever is outside of Redis (`api.limit(…).slot()`).
-_SCRIPTS = frozenset({"task_page", "task_sought", "give_turn", "slot_take", "slot_end"})
+# Of our scripts those that read, and those of limits for whatever is outside of Redis (`api.limit(…)`).
+_SCRIPTS = frozenset({"task_page", "task_sought", "slot_take", "slot_end", "shut_limit"})
 
 
 def refuse_script(name: str) -> None:

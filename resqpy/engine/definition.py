@@ -128,7 +128,7 @@ class RunRules:
         at_most_once: a run that has started is never repeated.
         end_children: processes started by a run are ended when the run is cut off.
         limit: how many of them run at once, or begin in a time.
-        shadow: it asks `run.shadow` before it has an effect outside, so `resqpy migrate --shadow` may run it.
+        shadow: it asks `run.shadow` before it has an effect outside, so `resqpy migrate … --shadow` may run it.
     """
 
     at_most_once: bool = False

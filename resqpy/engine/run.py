@@ -50,7 +50,7 @@ class Run:
         ended: finished: later results of the function are ignored.
         performed: its task's function was called.
         vetoed: a plugin forbade it.
-        shadow: it is a shadow of the run of another language (`resqpy migrate --shadow`): it must have no effect
+        shadow: it is a shadow of the run of another language (`resqpy migrate … --shadow`): it must have no effect
             outside, such as a mail. What it enqueues is noted, not sent.
         state: state kept by plugins, by plugin.
     """

@@ -169,6 +169,8 @@ def test_a_command_that_is_told_works(
     )
     client.set(f"resque:{LOCK}", 4_000_000_000)
     client.hset("resque:resqpy:limits", mapping={"mail": 3, "{migrate}X": "unreadable"})
+    if words.startswith(("migrate X --canary", "migrate X --shadow")):  # told of one that moves
+        client.hset("resque:resqpy:limits", "{migrate}X", "0 100 500 0 ruby mail")
     client.sadd("resque:workers", DEAD)
     client.hset("resque:resqpy:periodic:stopped", "ticks", "failed")
     if "--undo" in words:

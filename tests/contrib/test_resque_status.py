@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resqpy import api
 from resqpy.framework.process.process import Process
+from resqpy.store.migrations import ALL, Migration, migrate, migrations
 from resqpy.testing import drain
 from tests.framework.conftest import MakeProject
 
@@ -104,3 +106,25 @@ async def test_no_status_or_none_of_rubys(project: Any, redis: Redis, status: st
         assert json.loads(raw)["status"] == "completed"
     else:
         assert raw == (status or None)
+
+
+@pytest.mark.parametrize("options", ["{}", '{"fail":true}'])
+async def test_not_in_the_shadow(make_project: MakeProject, redis: Redis, options: str) -> None:
+    """The status is that of Ruby's run, whatever became of the shadow."""
+    text = TASKS.replace("middleware=", "shadow=True, middleware=")
+    project = make_project(tasks__one=text)
+    made = f'{{"time":1700000000,"status":"queued","uuid":"{UUID}","options":{options}}}'
+    await redis.set(f"resque:status:{UUID}", made)
+    await redis.sadd("resque:queues", "statused")
+    await redis.rpush(
+        "resque:queue:statused", f'{{"class":"ReportJob","args":["{UUID}",{options}]}}'
+    )
+    async with Process(project):
+        store, rule = api.resque.store, Migration("statused", "ruby", 0, 1, 0, 0, shadow=ALL)
+        await migrate(store, "ReportJob", rule)
+        assert (await drain("statused")).jobs == []
+        rule = (await migrations(store))["ReportJob"]
+
+    ended = (rule.count("shadow_succeeded"), rule.count("shadow_failed"))
+    assert ended == ((1, 0) if options == "{}" else (0, 1))
+    assert await redis.get(f"resque:status:{UUID}") == made.encode()

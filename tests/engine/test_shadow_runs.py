@@ -6,13 +6,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from resqpy import Resque, current_run
+from resqpy import Limit, Resque, current_run
+from resqpy.base.concurrency.own_tasks import own_task
 from resqpy.base.errors import ShadowRefused
+from resqpy.base.shadowing import shadow_run
 from resqpy.engine.definition import define
+from resqpy.framework.api.limit import LimitHandle
+from resqpy.store import limits
 from resqpy.store.migrations import ALL, Migration, migrate, migrations, shadow_outcomes
 from tests.engine.test_limits import SLOTS, Desk
 from tests.engine.test_migrations import everything, theirs
@@ -329,3 +334,31 @@ async def test_what_comes_after_a_change_is_not_counted(redis_url: str, redis: A
         await worker.worker.pool.shadows.close()
         assert await shadow_outcomes(resque.store, "job") == {"succeeded": [], "failed": []}
         assert await redis.exists("resque:resqpy:limits:migration:job") == 0
+
+
+async def test_limits_of_what_is_outside(redis_url: str, redis: Any) -> None:
+    """Hold for it too: a service counts the calls of both sides. What we start meanwhile is no part of it."""
+    kept = list[object]()
+
+    async def job(_: int) -> None:
+        tasks: Any = SimpleNamespace(inspector=resque, shut_limit=resque.shut_limit)
+        handle = LimitHandle(lambda: tasks, "bank")
+        async with handle.slot():
+            kept.append(await redis.scard("resque:resqpy:limits:slots:bank"))
+        await handle.wait_until(5000)
+        kept.append(await own_task(_shadow()))
+        kept.append(await asyncio.ensure_future(_shadow()) is not None)
+
+    async def _shadow() -> object:
+        return shadow_run()
+
+    task = define("job", job, shadow=True)
+    async with Resque(redis_url) as resque, working(redis_url, {"job": task}, "mail"):
+        await limits.announce(resque.store, {"other": [Limit(3, name="bank")]})
+        await migrate(resque.store, "job", MAILS)
+        await _send(redis, 1)
+        await _ran(resque, 1)
+        outcomes = await shadow_outcomes(resque.store, "job")
+
+    assert (kept, outcomes["failed"]) == ([1, None, True], [])
+    assert await redis.hexists("resque:resqpy:limits", "{shut}bank")

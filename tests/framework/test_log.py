@@ -34,6 +34,7 @@ from resqpy.framework.logs.events import EventLog
 from resqpy.framework.process.process import Process
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
+from resqpy.store.migrations import ALL, Migration, migrate
 from tests.framework.conftest import MakeProject, until
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -155,6 +156,26 @@ async def test_a_jobs_lines(make_project: MakeProject, stream: io.StringIO) -> N
     assert done["result"] == {"token": "[FILTERED]", "ok": True}
     assert isinstance(done["ms"], int)
     assert list(done)[:4] == ["timestamp", "level", "event", "app"]
+
+
+async def test_the_lines_of_a_shadow_run(
+    make_project: MakeProject, stream: io.StringIO, redis: Redis
+) -> None:
+    """Say so; the job itself is another language's, and has no line here."""
+    project = make_project(tasks__a=TASKS.replace("@task()", "@task(shadow=True)"))
+    log.configure(project.config.logger, project.name, stream)
+    rule = Migration("default", "ruby", 0, 9, 0, 0, shadow=ALL)
+    async with Process(project, worker=True):
+        await migrate(api.resque.store, "talk", rule)
+        await api.tasks.enqueue("talk", {"fail": True})
+        await until(lambda: "from a library" in stream.getvalue())
+        await api.resque.multi_worker.pool.shadows.finish()
+
+    found = [each for each in lines(stream) if each.get("task")]
+    assert [(each["event"], each["shadow"]) for each in found] == [
+        ("from the task", True),
+        ("from a library: x", True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
+
+from resqpy.base.shadowing import out_of_shadow
 
 R = TypeVar("R")
 
@@ -52,10 +54,11 @@ class OwnTask(asyncio.Task[R]):
 def own_task(
     coroutine: Coroutine[Any, Any, R], name: str | None = None, owner: object = None
 ) -> OwnTask[R]:
-    """Start a coroutine as a task of ours."""
+    """Start a coroutine as a task of ours; one that no job owns is part of no shadow run either."""
     token = OWNER.set(owner)  # for the context that the task copies
     try:
-        task: OwnTask[R] = OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
+        with out_of_shadow() if owner is None else nullcontext():
+            task: OwnTask[R] = OwnTask(coroutine, loop=asyncio.get_running_loop(), name=name)
     finally:
         OWNER.reset(token)
     task.owner = owner

@@ -339,6 +339,8 @@ def add_job(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutab
         if run.job.class_name:
             line.setdefault("task", run.job.class_name)
         line.setdefault("queue", run.job.queue)
+        if run.shadow:
+            line.setdefault("shadow", True)
         if "worker" not in line:
             line.update(of_slot(run.slot.number if run.slot else number_of(run.worker_id)))
     return line

@@ -115,7 +115,7 @@ class Task:
         end_children: when a run is cut off, by its time limit, a cancellation or a stop, the processes that
             it started are ended too (TERM, after 2 s KILL). For plain functions, on Linux.
         shadow: it asks `current_run.get().shadow` before it has an effect outside of Redis, such as a mail, so
-            `resqpy migrate --shadow` may run it beside another language's: its result is compared, what it
+            `resqpy migrate … --shadow` may run it beside another language's: its result is compared, what it
             enqueues is noted and not sent.
         re_enqueue_on_exception: a periodic task continues after a failed run.
     """
