@@ -162,14 +162,14 @@ async def test_the_lines_of_a_shadow_run(
     make_project: MakeProject, stream: io.StringIO, redis: Redis
 ) -> None:
     """Say so; the job itself is another language's, and has no line here."""
-    project = make_project(tasks__a=TASKS.replace("@task()", "@task(shadow=True)"))
+    text = TASKS.replace("@task()", "@task(shadow=True)")
+    project = make_project({"logger.level": "info"}, tasks__a=text)
     log.configure(project.config.logger, project.name, stream)
     rule = Migration("default", "ruby", 0, 9, 0, 0, shadow=ALL)
     async with Process(project, worker=True):
         await migrate(api.resque.store, "talk", rule)
         await api.tasks.enqueue("talk", {"fail": True})
         await until(lambda: "from a library" in stream.getvalue())
-        await api.resque.multi_worker.pool.shadows.finish()
 
     found = [each for each in lines(stream) if each.get("task")]
     assert [(each["event"], each["shadow"]) for each in found] == [

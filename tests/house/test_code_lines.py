@@ -15,13 +15,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4409, 31),
+    "base": (4418, 31),
     "cli": (6245, 51),
     "contrib": (1119, 16),
     "diagnosis": (3242, 16),
     "embedded": (519, 6),
     "engine": (7307, 49),
-    "framework": (8964, 54),
+    "framework": (8989, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
