@@ -32,6 +32,20 @@ clear_leaderboards:
 """
 
 
+SYMBOLS = """
+:clear:
+  every:
+    - "30s"
+    - :first_in: 120s
+  :class: Clear
+  queue: :"low"
+  args:
+    - ":text"
+    - a :b
+    - :c d
+"""
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """The file."""
@@ -158,3 +172,15 @@ def test_what_a_file_merges_does_not_stand_twice(resqpy: Call, client: Redis, fi
 
     assert resqpy("schedule", "import", str(file)).code == Exit.OK
     assert _written(client)["b"] == {"every": "2h", "class": "b", "queue": "q"}
+
+
+def test_symbols_are_texts(resqpy: Call, client: Redis, tmp_path: Path) -> None:
+    """As resque-scheduler's own page has them, and as Ruby's JSON writes them; in quotes a colon is one."""
+    path = tmp_path / "symbols.yml"
+    path.write_text(SYMBOLS)
+    resqpy("schedule", "import", str(path))
+    args = [":text", "a :b", "c d"]
+    every = ["30s", {"first_in": "120s"}]
+    assert _written(client) == {
+        "clear": {"every": every, "class": "Clear", "queue": "low", "args": args}
+    }

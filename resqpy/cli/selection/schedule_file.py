@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,14 +63,29 @@ def _from_yaml(text: str) -> Any:
     except ImportError as error:
         raise UsageError("to read YAML, install PyYAML: pip install 'resqpy[yaml]'") from error
     try:
-        _refuse_twice(yaml, yaml.compose(text, Loader=yaml.SafeLoader))
-        return yaml.safe_load(text)
+        loader = _with_symbols(yaml)
+        _refuse_twice(yaml, yaml.compose(text, Loader=loader))
+        return yaml.load(text, Loader=loader)  # noqa: S506 - it is a SafeLoader
     except yaml.YAMLError as error:  # also a tag of Ruby, such as !ruby/regexp
         raise UsageError(f"the file is no plain YAML: {error}") from error
     except (
         Exception
     ) as error:  # its constructors raise what they like: for 2001-99-99, 5,000 digits, [[[…
         raise UsageError(f"the file has a value that can't be read: {told(error)}") from error
+
+
+def _with_symbols(yaml: Any) -> Any:
+    """A safe loader that takes `:first_in`, a symbol to Ruby, for the text that Ruby's JSON makes of it."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
+        pass
+
+    def text_of(loader: Any, node: Any) -> str:
+        return str(loader.construct_scalar(node)[1:].strip("\"'"))
+
+    Loader.add_implicit_resolver("!symbol", re.compile(":."), [":"])
+    Loader.add_constructor("!symbol", text_of)
+    return Loader
 
 
 def _refuse_twice(yaml: Any, root: Any) -> None:
