@@ -212,7 +212,7 @@ def _clean(resque: Resque, worker_id: str, undo: Undo) -> Callable[[], Awaitable
     async def clean() -> int:
         entry = await resque.force_clean_worker(worker_id)
         if entry is not None:
-            undo.add(("LREM", resque.store.keys.failed, -1, entry.raw))
+            undo.add(("LREM", resque.store.keys.failed_list(entry.source), -1, entry.raw))
         return 1
 
     return clean

@@ -4,11 +4,12 @@ index `timestamps:<item>`, whose key is the item's exact text.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from resqpy.base.errors import StoreError
+from resqpy.store import failures
 from resqpy.store.connection.client import MAX_BYTES, Arg, Store, portions
 from resqpy.store.leader import run_fenced
 from resqpy.store.queues import Guard, decode_name, guard_words
@@ -415,12 +416,14 @@ class Fail:
 
     Attributes:
         reason: why, for messages.
+        queue: of the job.
         keep: the digest under which the item's bytes are kept if they are not in the entry.
         worker: who says so.
     """
 
     entry: bytes
     reason: BaseException
+    queue: str
     keep: str | None = None
     worker: str = ""
 
@@ -507,26 +510,32 @@ async def _decide(
     texts: Sequence[tuple[bytes, Decision]],
 ) -> list[int | str]:
     keys, results = store.keys, list[int | str]()
+    lists = {
+        each.action.queue: await failures.known_list(store, each.action.queue)
+        for _, each in texts
+        if isinstance(each.action, Fail)
+    }
     for part in portions(texts, lambda each: 2 * len(each[0])):
         args: list[Arg] = [len(fencing.fence), index, len(part)]
         for text, decision in part:
-            args += (text, keys.timestamps(decision.item), *_words(store, decision))
+            args += (text, keys.timestamps(decision.item), *_words(store, decision, lists))
         reply = await run_fenced(
             store, fencing.fence, fencing.token, "promote_items",
-            [source, keys.queues, keys.failed, keys.claimed], args,
+            [source, keys.queues, keys.claimed], args,
         )  # fmt: skip
         results += [each if isinstance(each, int) else decode_name(each) for each in reply]
     return results
 
 
-def _words(store: Store, decision: Decision) -> tuple[Arg, ...]:
+def _words(store: Store, decision: Decision, lists: Mapping[str, str]) -> tuple[Arg, ...]:
     keys, action = store.keys, decision.action
     match action:
         case Enqueue(queue, guards):
             payload = decision.item
             return ("push", queue, keys.queue(queue), payload, len(guards), *guard_words(guards))
-        case Fail(entry, _, keep):
-            return ("fail", entry, keys.unreadable(keep) if keep else "", decision.item)
+        case Fail(entry, _, queue, keep):
+            kept = keys.unreadable(keep) if keep else ""
+            return ("fail", entry, lists[queue], kept, decision.item)
         case Claim(guards):
             return ("claim", claimed_text(decision), len(guards), *guard_words(guards))
         case Drop():

@@ -1,7 +1,8 @@
 """Failed lists. An entry is removed and retried by its exact bytes, never by its index.
 
 There is one list, `failed`, unless Ruby uses its RedisMultiQueue backend: then there is one per queue,
-`<queue>_failed`, and the set `failed_queues` has their names.
+`<queue>_failed`, and the set `failed_queues` has their names. All are read; which is written says an option,
+`failed_per_queue`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,23 @@ from resqpy.store.queues import Guard, decode_name, guard_words
 from resqpy.store.sweep import Progress, is_watched
 
 
-def push_command(store: Store, entry: bytes) -> tuple[Arg, ...]:
-    """The command that adds an entry."""
-    return ("RPUSH", store.keys.failed, entry)
+def list_of(store: Store, queue: str) -> str:
+    """The name of the failed list for jobs of a queue; without a name, of what can't be told."""
+    return f"{queue}_failed" if queue and store.options.failed_per_queue else FAILED
+
+
+def push_commands(store: Store, queue: str, entry: bytes) -> list[tuple[Arg, ...]]:
+    """The commands that add an entry."""
+    name = list_of(store, queue)
+    push = ("RPUSH", store.keys.failed_list(name), entry)
+    return [push] if name == FAILED else [("SADD", store.keys.failed_queues, name), push]
+
+
+async def known_list(store: Store, queue: str) -> str:
+    """The key of the failed list for jobs of a queue; where it is one of the queue, everybody knows it by now."""
+    if (name := list_of(store, queue)) != FAILED:
+        await store.call("SADD", store.keys.failed_queues, name)
+    return store.keys.failed_list(name)
 
 
 def keep_bytes_command(store: Store, worker_id: str, kept: str) -> tuple[Arg, ...]:
@@ -160,6 +175,6 @@ __all__ = [
     "keep_bytes_command",
     "lists",
     "page",
-    "push_command",
+    "push_commands",
     "settle",
 ]

@@ -222,15 +222,17 @@ def rescue_call(
     incarnation: str,
     dead_before_s: float,
     decision: RescueDecision,
+    failed: str,
 ) -> tuple[list[Arg], list[Arg]]:
     """Keys and arguments of `lua/rescue.lua`, after the fence.
 
     Args:
-        verdict: what becomes of its job.
+        decision: what becomes of its job.
+        failed: the key of the failed list.
     """
     keys, worker_id, entry = store.keys, left.worker_id, decision.entry
     verb = "" if left.raw is None else ("LPUSH" if entry is None else "RPUSH")
-    target = keys.queue(left.queue) if entry is None else keys.failed
+    target = keys.queue(left.queue) if entry is None else failed
     apart = keys.unreadable(decision.kept) if decision.kept else keys.held(worker_id)
     lua_keys: list[Arg] = [
         keys.processes, keys.rescues, keys.queues, keys.stat("failed"), target, apart,

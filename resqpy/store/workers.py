@@ -190,7 +190,12 @@ async def record_and_held(store: Store, worker_id: str) -> tuple[bytes | None, b
 
 
 async def clean(
-    store: Store, worker_id: str, record: bytes | None, entry: bytes | None, kept: str | None
+    store: Store,
+    worker_id: str,
+    record: bytes | None,
+    entry: bytes | None,
+    kept: str | None,
+    failed: str,
 ) -> bool:
     """Remove a worker from all keys that name it, atomically.
 
@@ -198,6 +203,7 @@ async def clean(
         record: its record as it was read.
         entry: the new failed entry, which counts as a failure.
         kept: the name under which bytes kept apart are kept beside the entry.
+        failed: the key of the failed list.
 
     Returns:
         False if the record has changed: nothing was done.
@@ -205,7 +211,7 @@ async def clean(
     keys = store.keys
     apart = keys.unreadable(kept) if kept else keys.held(worker_id)
     lua_keys: list[Arg] = [
-        keys.failed,
+        failed,
         keys.stat("failed"),
         apart,
         *own_keys(keys, worker_id),

@@ -53,14 +53,16 @@ async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[
     """Id and entry of failed tasks that nobody has retried: Ruby's `requeue` leaves them, marked. Costs one
     round trip per 500 entries of the failed list.
     """
-    at = 0
-    while entries := await failures.page(store, FAILED, at, at + _STEP - 1):
-        for entry in entries:
-            task_id = task_id_of(entry.args)
-            if task_id in ids and entry.retried_at is None:
-                assert task_id is not None
-                yield task_id, entry
-        at += _STEP
+    names = [FAILED] if not store.options.failed_per_queue else await failures.lists(store)
+    for name in names:
+        at = 0
+        while entries := await failures.page(store, name, at, at + _STEP - 1):
+            for entry in entries:
+                task_id = task_id_of(entry.args)
+                if task_id in ids and entry.retried_at is None:
+                    assert task_id is not None
+                    yield task_id, entry
+            at += _STEP
 
 
 def tells(record: Record, entry: FailedJob) -> bool:
@@ -158,7 +160,7 @@ def _failed_now(record: Record, change: Change) -> bool:
     return record.ending is None and after is not None and after.entry and after.runs > record.runs
 
 
-def _entry(store: Store, record: Record, change: Change) -> list[Command]:
+def _entry(store: Store, record: Record, change: Change) -> Sequence[Command]:
     """The failed entry of a run whose outcome is unknown."""
     assert change.after is not None
     error = change.after.error
@@ -172,7 +174,7 @@ def _entry(store: Store, record: Record, change: Change) -> list[Command]:
         backtrace=[] if error is None else list(error.backtrace),
         failed_at=failed_at_utc(change.after.updated_us // 1000),
     )
-    return [failures.push_command(store, entry)]
+    return failures.push_commands(store, records.queue_of(record), entry)
 
 
 async def end_unrun(store: Store, record: Record, now_us: int, *, place: bool = True) -> bool:
@@ -194,8 +196,10 @@ async def revive(store: Store, record: Record, now_us: int) -> bool:
 
 async def forgotten(store: Store, record: Record) -> list[Command]:
     """The commands that remove a failed task from the failed list, so that it is not retried there."""
-    failed = store.keys.failed
-    return [("LREM", failed, 1, entry.raw) async for _, entry in entries_of(store, [record.id])]
+    return [
+        ("LREM", store.keys.failed_list(entry.source), 1, entry.raw)
+        async for _, entry in entries_of(store, [record.id])
+    ]
 
 
 _TRIES = 4  # of a claim: each removes one obstacle

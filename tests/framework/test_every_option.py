@@ -69,6 +69,7 @@ SEEN: dict[str, tuple[Any, See, Any, Any]] = {
     "tasks.queue_limits": ({"q": 2}, lambda c: redis_options(c).queue_limits, {"q": 2}, None),
     "tasks.running_limits": ({"q": 2}, lambda c: worker_options(c).running_limits, {"q": 2}, None),
     "tasks.ruby_queues": (["q"], lambda c: list(redis_options(c).ruby_queues), ["q"], []),
+    "tasks.failed_per_queue": (True, lambda c: redis_options(c).failed_per_queue, True, False),
     "tasks.full_queue_wait": (70, lambda c: redis_options(c).full_queue_wait_s, 0.07, 0.0),
     "tasks.connection_options": (
         {"client_name": "x"},

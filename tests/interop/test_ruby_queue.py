@@ -18,6 +18,7 @@ from tests.interop.test_node_queue import ARGS, anything
 from tests.support.foreign import ForeignDied, ForeignError, RubyDriver
 from tests.support.inspecting import failed_entry
 from tests.support.waiting import wait_for
+from tests.support.working import working
 
 LATER_S = int(time.time()) + 100_000
 
@@ -122,6 +123,21 @@ async def test_we_repair_what_failed_in_ruby(ruby: RubyDriver, resque: Resque, r
     assert await resque.remove_failed(entries[1]) == 1
     assert await redis.lrange("resque:queue:q", 0, -1) == raws[:1]
     assert await ruby.call("failure.count") == 0
+
+
+async def test_failed_lists_of_queues(ruby: RubyDriver, redis_url: str, redis: Any) -> None:
+    """With its RedisMultiQueue Ruby finds what has failed here, by queue, and retries it."""
+    await ruby.call("failure.multi_queue")
+    await redis.rpush("resque:queue:mail", '{"class":"no","args":[1]}')
+    more: dict[str, Any] = {"redis": {"failed_per_queue": True}, "events": ("failure",)}
+    async with working(redis_url, {"no": {"perform": len}}, "mail", **more) as work:
+        await work.until(1)
+    assert await ruby.call("failure.queues") == ["mail_failed"]
+    assert await ruby.call("failure.count") == 1
+    [entry] = await ruby.call("failure.all_of", "mail_failed")
+    assert (entry["exception"], entry["queue"]) == ("TypeError", "mail")
+    await ruby.call("failure.requeue_all_of", "mail")
+    assert await redis.lrange("resque:queue:mail", 0, -1) == [b'{"class":"no","args":[1]}']
 
 
 async def test_ruby_repairs_what_failed_here(

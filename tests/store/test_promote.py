@@ -106,7 +106,7 @@ async def test_decisions_are_carried_out_each_in_one_step(store: Store, redis: A
     await delay(redis, job(1), job(2), job(3), job(4))
     actions: list[Action] = [
         Enqueue("q"),
-        Fail(b"entry", ValueError()),
+        Fail(b"entry", ValueError(), "q"),
         Claim(),
         Drop(),
         Enqueue("q"),

@@ -79,8 +79,8 @@ class LeadingScheduler:
 
     chore: Chore
 
-    def __init__(self, url: str) -> None:
-        self.store = Store(RedisOptions(url=url))
+    def __init__(self, url: str, **options: Any) -> None:
+        self.store = Store(RedisOptions(url=url, **options))
         self.told: list[tuple[Any, ...]] = []
         self.scheduler = Scheduler(self.store)
         self.scheduler.chores = []

@@ -16,7 +16,7 @@ from resqpy.base.model import FORCED_CLEAN, FailedJob, WorkerId, WorkingOn
 from resqpy.base.when import Duration, duration_ms
 from resqpy.engine.inspect.inspecting import Inspecting
 from resqpy.engine.worker.identity import host_name
-from resqpy.store import workers
+from resqpy.store import failures, workers
 
 KILLED = "Worker Timeout (killed manually)"  # node-resque's text
 FRESH_MS = 300_000  # a younger heartbeat means that it is alive; Ruby uses the same five minutes
@@ -89,11 +89,15 @@ class WorkerCare(Inspecting):
         worker_id = await self._find(worker, queues)
         for _ in range(_ATTEMPTS):
             record, held = await workers.record_and_held(self.store, worker_id)
-            entry, kept = None, None
+            raw, entry, kept, failed = None, None, None, self.store.keys.failed
             if record is not None:
-                entry, kept = _entry_for(worker_id, record, held, await self.now_ms())
-            if await workers.clean(self.store, worker_id, record, entry, kept):
-                return None if entry is None else job_records.decode_failed(entry)
+                raw, kept = _entry_for(worker_id, record, held, await self.now_ms())
+            if raw is not None:
+                queue = job_records.decode_failed(raw).queue or ""
+                entry = job_records.decode_failed(raw, failures.list_of(self.store, queue))
+                failed = await failures.known_list(self.store, queue)
+            if await workers.clean(self.store, worker_id, record, raw, kept, failed):
+                return entry
         raise StoreUnavailable(
             f"the worker {worker_id!r} changes its job too fast to be cleaned up"
         )

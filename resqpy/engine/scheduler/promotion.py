@@ -89,7 +89,7 @@ class DueItemPolicy:
             backtrace=[],
             failed_at=failed_at_utc(now_ms),
         )
-        return Fail(entry, error, keep, self._worker)
+        return Fail(entry, error, queue, keep, self._worker)
 
 
 def read(item: bytes, definition: Callable[[str], Definition | None]) -> Job:

@@ -36,7 +36,7 @@ from resqpy.engine.options import MAX_RESCUES
 from resqpy.engine.scheduler.election import Leadership, Scope
 from resqpy.engine.worker.identity import ids_of, incarnation_of, ours, queues_of
 from resqpy.engine.worker.queues import worked
-from resqpy.store import limits, queues, rescue, workers
+from resqpy.store import failures, limits, queues, rescue, workers
 from resqpy.store.connection.client import Arg, Store
 from resqpy.store.queues import Parked
 from resqpy.store.rescue import JobNote, Remains, RescueDecision
@@ -284,7 +284,10 @@ class RescueChore:
         decision: RescueDecision,
     ) -> RescueDecision | None:
         """What was done, which is to fail the job if its queue is not a list; None: nothing."""
-        keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, decision)
+        failed = self._store.keys.failed
+        if decision.entry is not None:
+            failed = await failures.known_list(self._store, left.queue)
+        keys, args = rescue.rescue_call(self._store, left, incarnation, before_s, decision, failed)
         try:
             foreign = await leadership.run("rescue", keys, args)
         except StoreError as error:

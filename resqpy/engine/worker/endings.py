@@ -117,7 +117,7 @@ def _failed(run: Run, outcome: Outcome, clock: Clock) -> list[Command]:
         backtrace=run.traceback,
         failed_at=failed_at_utc(clock.now_ms()),
     )
-    return [*commands, failures.push_command(run.store, entry)]
+    return [*commands, *failures.push_commands(run.store, run.queue, entry)]
 
 
 def _job_for_failed(run: Run, error: BaseException) -> tuple[bytes, list[Command]]:

@@ -180,6 +180,7 @@ class TasksConfig:
     running_limits: Mapping[str, int] | None = same(WorkerOptions, "running_limits", QUEUE_LIMITS)
     full_queue_wait: int = same(RedisOptions, "full_queue_wait_s", DURATION)
     ruby_queues: Sequence[str] = same(RedisOptions, "ruby_queues", TEXTS)
+    failed_per_queue: bool = same(RedisOptions, "failed_per_queue", FLAG)
     stuck_worker_timeout: int = same(LeaderOptions, "stuck_worker_timeout_ms", DURATION)
     retry_stuck_jobs: bool = same(LeaderOptions, "retry_stuck_jobs", FLAG)
     stop_timeout: int = same(

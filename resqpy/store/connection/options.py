@@ -64,6 +64,10 @@ class RedisOptions:
         "Queues (names or globs) whose jobs are enqueued with Ruby's bytes, so that its dequeue and "
         "remove_delayed find them.",
     )
+    failed_per_queue: bool = described(
+        False,
+        "Whether what fails goes to a failed list of its queue, `QUEUE_failed`, as with Ruby's RedisMultiQueue.",
+    )
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reachability: Reachability = field(
         default_factory=Reachability, init=False, repr=False, compare=False

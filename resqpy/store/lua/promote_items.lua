@@ -2,12 +2,12 @@
 -- is skipped.
 --
 -- KEYS 1…  the fence (as many keys as ARGV 2 says); then
---      +1  the list   +2  set of queue names   +3  failed   +4  resqpy's list of claimed items
+--      +1  the list   +2  set of queue names   +3  resqpy's list of claimed items
 -- ARGV 1   the leader's token           2  number of fence keys
 --      3   the list's member in timestamps: sets, or an empty text
 --      4   number of items; for each: its text in the list, its timestamps: key, then one of
 --            "push", queue name, queue key, payload, number of guards, guards (as in enqueue.lua)
---            "fail", failed entry, key under which the payload is kept or an empty text, payload
+--            "fail", failed entry, its failed list, key under which the payload is kept or an empty text, payload
 --            "claim", its text in the list of claimed items, number of guards, guards
 --            "drop"
 -- Returns  for each item: 1 done, 0 dropped because a guard forbids it, -1 it was gone, or the
@@ -16,7 +16,7 @@
 local fence = tonumber(ARGV[2])
 -- include fence
 
-local list, queues, failed, claimed = KEYS[fence + 1], KEYS[fence + 2], KEYS[fence + 3], KEYS[fence + 4]
+local list, queues, claimed = KEYS[fence + 1], KEYS[fence + 2], KEYS[fence + 3]
 local at = 3
 local function word()
   at = at + 1
@@ -52,7 +52,7 @@ function act.push()
 end
 
 function act.fail()
-  local entry, kept, payload = word(), word(), word()
+  local entry, failed, kept, payload = word(), word(), word(), word()
   return function()
     redis.call('RPUSH', failed, entry)
     if kept ~= '' then redis.call('SET', kept, payload) end

@@ -135,6 +135,10 @@ module Interop
 
     # ---- failures ----
 
+    op('failure.multi_queue') { require 'resque/failure/redis_multi_queue'; Resque::Failure.backend = Resque::Failure::RedisMultiQueue; true }
+    op('failure.queues') { Resque::Failure.queues }
+    op('failure.all_of') { |name| list(Resque::Failure.all(0, 1000, name)) }
+    op('failure.requeue_all_of') { |name| Resque::Failure.requeue_queue(name) && nil }
     op('failure.all') { |start = 0, count = 1000| list(Resque::Failure.all(start, count)) }
     op('failure.count') { |*args| Resque::Failure.count(*args) }
     op('failure.requeue') { |index| Resque::Failure.requeue(index) }
