@@ -55,14 +55,19 @@ async def entries_of(store: Store, ids: Collection[str]) -> AsyncIterator[tuple[
     """
     names = [FAILED] if not store.options.failed_per_queue else await failures.lists(store)
     for name in names:
-        at = 0
-        while entries := await failures.page(store, name, at, at + _STEP - 1):
-            for entry in entries:
-                task_id = task_id_of(entry.args)
-                if task_id in ids and entry.retried_at is None:
-                    assert task_id is not None
-                    yield task_id, entry
-            at += _STEP
+        async for entry in _entries(store, name):
+            task_id = task_id_of(entry.args)
+            if task_id in ids and entry.retried_at is None:
+                assert task_id is not None
+                yield task_id, entry
+
+
+async def _entries(store: Store, name: str) -> AsyncIterator[FailedJob]:
+    at = 0
+    while entries := await failures.page(store, name, at, at + _STEP - 1):
+        for entry in entries:
+            yield entry
+        at += _STEP
 
 
 def tells(record: Record, entry: FailedJob) -> bool:

@@ -193,7 +193,7 @@ def test_what_an_outcome_writes(outcome: Outcome, counts: str, words: list[str])
     [
         (b'{"class":"C","queue":"q","args":[1.0]}', None),
         (b'{"class":"C","args":[1.0,18446744073709551616]}',
-         b'{"class":"C","queue":"q","args":[1.0,18446744073709551616]}'),
+         b'{"class":"C","args":[1.0,18446744073709551616],"queue":"q"}'),
         (b'{"class":"C","queue":"other","args":[]}', b'{"class":"C","queue":"q","args":[]}'),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Failed lists of queues (`failed_per_queue`), which Ruby's RedisMultiQueue reads; without it see the other tests."""
+"""Failed lists of queues (`failed_per_queue`), which Ruby's RedisMultiQueue reads."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ MUTANTS = (
     Mutant(
         "an error of a task fails its job",
         "resqpy/engine/worker/endings.py",
-        "return [*commands, failures.push_command(run.store, entry)]",
+        "return [*commands, *failures.push_commands(run.store, run.queue, entry)]",
         "return commands",
         "tests/framework/test_run.py::test_raising_fails_the_job",
     ),

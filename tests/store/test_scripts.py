@@ -244,11 +244,11 @@ async def test_clean_is_void_if_the_record_changed(store: Store, redis: Any) -> 
     await redis.set("resque:worker:h:1:q", b"new")
     await redis.sadd("resque:workers", "h:1:q")
     before = await dump(redis)
-    assert not await workers.clean(store, "h:1:q", b"old", b"entry", None)
-    assert not await workers.clean(store, "h:1:q", None, None, None)
+    assert not await workers.clean(store, "h:1:q", b"old", b"entry", None, FAILED)
+    assert not await workers.clean(store, "h:1:q", None, None, None, FAILED)
     assert await dump(redis) == before
-    assert await workers.clean(store, "h:1:q", b"new", b"entry", None)
-    assert not await workers.clean(store, "h:1:q", b"new", b"entry", None)
+    assert await workers.clean(store, "h:1:q", b"new", b"entry", None, FAILED)
+    assert not await workers.clean(store, "h:1:q", b"new", b"entry", None, FAILED)
     assert await dump(redis) == {FAILED: ["entry"], "resque:stat:failed": "1"}
 
 
@@ -256,7 +256,7 @@ async def test_two_clean_one_worker(store: Store, redis: Any) -> None:
     """One entry, counted once."""
     await redis.set("resque:worker:h:1:q", b"record")
     done = await asyncio.gather(
-        *(workers.clean(store, "h:1:q", b"record", b"entry", None) for _ in range(4))
+        *(workers.clean(store, "h:1:q", b"record", b"entry", None, FAILED) for _ in range(4))
     )
     assert sorted(done) == [False, False, False, True]
     assert await redis.lrange(FAILED, 0, -1) == [b"entry"]

@@ -77,15 +77,13 @@ def _from_yaml(text: str) -> Any:
 def _with_symbols(yaml: Any) -> Any:
     """A safe loader that takes `:first_in`, a symbol to Ruby, for the text that Ruby's JSON makes of it."""
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # the library has no types
-        pass
-
     def text_of(loader: Any, node: Any) -> str:
         return str(loader.construct_scalar(node)[1:].strip("\"'"))
 
-    Loader.add_implicit_resolver("!symbol", re.compile(":."), [":"])
-    Loader.add_constructor("!symbol", text_of)
-    return Loader
+    loader: Any = type("SymbolLoader", (yaml.SafeLoader,), {})
+    loader.add_implicit_resolver("!symbol", re.compile(":."), [":"])
+    loader.add_constructor("!symbol", text_of)
+    return loader
 
 
 def _refuse_twice(yaml: Any, root: Any) -> None:
