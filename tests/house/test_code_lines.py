@@ -16,18 +16,18 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4418, 31),
-    "cli": (6245, 51),
+    "cli": (6254, 51),
     "contrib": (1119, 16),
     "diagnosis": (3242, 16),
     "embedded": (519, 6),
-    "engine": (7307, 49),
+    "engine": (7313, 49),
     "framework": (8989, 54),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (7274, 32),
     "testing": (601, 6),
-    "tracked": (4308, 20),
+    "tracked": (4311, 20),
     "web": (6504, 53),
 }
 NOT_CODE = {
