@@ -53,13 +53,14 @@ def beat_call(
     keys = store.keys
     fixed: list[Arg] = [keys.workers, keys.heartbeats, keys.processes, keys.pause, keys.queues,
                         keys.gates, keys.lives, keys.rescuer, keys.orders(incarnation),
-                        keys.leader, keys.searched, keys.parked, keys.limit_holds]  # fmt: skip
+                        keys.searched, keys.parked, keys.limit_holds]  # fmt: skip
     args: list[Arg] = [
         incarnation,
         started,
         "" if epoch is None else epoch,
         life,
         dead_after_s,
+        keys.leader,
         len(ids),
     ]
     for each in ids:

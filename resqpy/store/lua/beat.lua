@@ -3,14 +3,15 @@
 --
 -- KEYS 1   workers   2  workers:heartbeat   3  resqpy's processes   4  pause-all-workers
 --      5   queues    6  resqpy's gates      7  resqpy's lives       8  resqpy's rescuer
---      9   the orders to the process  10  the leader  11  when records were searched for
---     12   what is parked             13  who holds places of limits   14…  the queues to look at
+--      9   the orders to the process  10  when records were searched for
+--     11   what is parked             12  who holds places of limits   13…  the queues to look at
 -- ARGV 1   incarnation of the process
 --      2   when its workers started, as Ruby writes it
 --      3   epoch of its gate, which is opened; empty: a heartbeat alone never opens a gate
 --      4   its life as JSON, which gives its ids; empty: already stored
 --      5   seconds of silence after which a process is dead
---      6   number of workers; for each: id, key of its start
+--      6   key of the leader, which a worker may only read: a key of a script it would have to be able to write
+--      7   number of workers; for each: id, key of its start
 -- Returns  Redis' time (seconds, microseconds), which of the queues have jobs {index…}, the first
 --          hundred or so; whether others may have some (0/1), paused (0/1), newly registered,
 --          number of queues, whether a rescue is needed for which nobody is there (0/1), the orders
@@ -36,8 +37,8 @@ local function iso(epoch)
 end
 
 local now, fields, ids, fresh = iso(seconds), {}, {}, 0
-for w = 1, tonumber(ARGV[6]) do
-  local id = ARGV[5 + 2 * w]
+for w = 1, tonumber(ARGV[7]) do
+  local id = ARGV[6 + 2 * w]
   ids[w] = id
   fields[2 * w - 1], fields[2 * w] = id, now
 end
@@ -57,12 +58,12 @@ if #ids > 0 then
     fresh = fresh + redis.call('SADD', KEYS[1], unpack(ids, w, last))
   end
   if fresh > 0 then
-    for w = 1, #ids do redis.call('SET', ARGV[6 + 2 * w], ARGV[2], 'NX') end
+    for w = 1, #ids do redis.call('SET', ARGV[7 + 2 * w], ARGV[2], 'NX') end
   end
 end
 
 local work, more = {}, 0
-for q = 14, #KEYS, 100 do
+for q = 13, #KEYS, 100 do
   local last = math.min(q + 99, #KEYS)
   if redis.call('EXISTS', unpack(KEYS, q, last)) > 0 then
     if #work >= 100 then
@@ -70,21 +71,21 @@ for q = 14, #KEYS, 100 do
       break
     end
     for each = q, last do
-      if redis.call('EXISTS', KEYS[each]) == 1 then work[#work + 1] = each - 13 end
+      if redis.call('EXISTS', KEYS[each]) == 1 then work[#work + 1] = each - 12 end
     end
   end
 end
 -- nil for a key of another type
-local known = redis.call('MGET', KEYS[4], KEYS[8], KEYS[9], KEYS[10], KEYS[11])
+local known = redis.call('MGET', KEYS[4], KEYS[8], KEYS[9], ARGV[6], KEYS[10])
 local paused = known[1] and known[1]:lower():match('^%s*true%s*$') and 1 or 0
 
 -- a dead process, one that somebody removed, a job that waits for a limit or holds a place of one, or no
 -- search of late; and in doubt
 local function is_rescue_needed()
   local lives = redis.pcall('HLEN', KEYS[7])
-  return not known[5] or redis.call('EXISTS', KEYS[12], KEYS[13]) > 0 or type(lives) ~= 'number'
+  return not known[5] or redis.call('EXISTS', KEYS[11], KEYS[12]) > 0 or type(lives) ~= 'number'
     or lives > redis.call('ZCARD', KEYS[3])
-    or redis.call('ZCOUNT', KEYS[3], '-inf', '(' .. seconds - (tonumber(ARGV[5]) or 0)) > 0
+    or #redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. seconds - (tonumber(ARGV[5]) or 0), 'LIMIT', 0, 1) > 0
 end
 local leads = known[4] and known[4]:find('%+scheduler%-%w+:%d+:2/%d+$') -- and reads the ids of today
 local needed = not known[2] and not leads and is_rescue_needed()
