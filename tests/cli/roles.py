@@ -57,6 +57,10 @@ TASKS = '''
         """A tracked one."""
         return to
 
+    @task(queue="shade", shadow=True)
+    async def shaded():
+        """Run in the shadow."""
+
     @task(frequency=100)
     async def often():
         """Run often."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from resqpy.base.activejob import WRAPPER
 from resqpy.cli.output.printing import Exit
 from resqpy.store.migrations import job_key
 from tests.cli.conftest import Call
@@ -235,3 +236,17 @@ def test_entries_of_somebody_else(resqpy: Call, ours: Redis) -> None:
 def test_what_is_the_same_job(one: object, other: object, *, same: bool) -> None:
     """As another language spells it."""
     assert (job_key(_job(one)) == job_key(_job(other))) is same
+
+
+def test_a_job_of_rails_is_the_same_by_its_id() -> None:
+    """However often it was tried."""
+    jobs = [
+        {"class": WRAPPER, "args": [{"job_class": "C", "job_id": name, "arguments": [1], **more}]}
+        for name, more in (
+            ("a", {"executions": 0}),
+            ("a", {"executions": 3}),
+            ("b", {"executions": 0}),
+        )
+    ]
+    first, again, other = map(job_key, jobs)
+    assert first == again != other

@@ -30,6 +30,7 @@ RIGHTS = {
     "once": "rw rw rw r",
     "job_lock": "rw rw rw r",
     "ruby_lock": "rw rw rw r",
+    "resque_lock": "rw rw rw r",
     "ruby_retry": "- rw rw r",
     "task": "rw rw rw r",
     "task_locks": "rw rw rw r",
@@ -45,8 +46,8 @@ RIGHTS = {
     "heartbeats": "- rw rw r",
     "stat": "- rw rw r",
     "failed": "- rw rw r",
-    "failed_list": "- r rw r",
-    "failed_queues": "- r rw r",
+    "failed_list": "- rw rw r",
+    "failed_queues": "- rw rw r",
     "retry": "- rw rw r",
     "retry_failure": "- rw rw r",
     "php_status": "- rw rw r",
@@ -71,6 +72,7 @@ RIGHTS = {
     "limit_used": "- rw rw r",
     "limit_wakes": "- rw rw r",
     "migration": "- rw rw r",
+    "shadows": "- rw rw r",
     "limit_lease": "- rw rw r",
     "processes": "- rw rw r",
     "known_tasks": "- rw rw r",
@@ -200,7 +202,16 @@ def _key(name: str) -> str | bytes:
     if name == "junk":
         return KEYS.junk(KEYS.lives)
     count = 3 if name in {"queue_lock", "job_lock"} else 1
-    two = {"fires", "parked_jobs", "web", "web_removed", "ruby_lock", "ruby_retry"}
+    two = {
+        "fires",
+        "parked_jobs",
+        "web",
+        "web_removed",
+        "ruby_lock",
+        "ruby_retry",
+        "resque_lock",
+        "shadows",
+    }
     count = 2 if name.startswith("retry") or name in two else count
     found: str | bytes = made(
         KEYS, *[SAMPLES.get(name, "x")] * (0 if name == "ruby_leader" else count)

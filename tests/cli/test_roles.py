@@ -26,6 +26,7 @@ from resqpy.framework.api.api import api
 from resqpy.framework.api.scheduler import Scheduler
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
+from resqpy.store.migrations import ALL, Migration, migrate
 from tests.cli.conftest import Call
 from tests.cli.roles import (
     ROLES,
@@ -92,15 +93,22 @@ async def test_a_worker_works(guarded: Guarded, project: Path) -> None:
     async with at_work(project, guarded.server.url):
         await produce()
         await announce()
+        rule = Migration("shade", "ruby", 0, 9, 0, 0, shadow=ALL)
+        await migrate(api.resque.store, "shaded", rule)
+        await api.tasks.enqueue("shaded")
+    notes = "resque:resqpy:limits:migration:shaded"
+    guarded.redis.rpush("resque:resqpy:limits:shadows:succeeded:shaded", *["{}"] * 1000)
     guarded.redis.sadd("resque:failed_queues", "alpha_failed")
     port = free_port()
     async with at_work(project, guarded.url("worker"), worker=True, port=port):
         await wait_for(lambda: guarded.redis.get("resque:stat:failed"))
+        await wait_for(lambda: guarded.redis.hget(notes, "shadow_succeeded"))
         await wait_for(_all_done)
         assert await api.tasks.length("default") == 0
         assert b'list="alpha_failed"} 0\n' in (await fetch(port, "/metrics"))[1]
 
     assert guarded.refused() == []
+    assert guarded.redis.llen("resque:resqpy:limits:shadows:succeeded:shaded") == 1000
     assert guarded.redis.smembers("resque:workers") == set()
 
 

@@ -12,7 +12,6 @@ if ARGV[6] ~= '0' then
   redis.call('HINCRBY', KEYS[1], 'copied', -ARGV[6])
 end
 if ARGV[4] ~= '' then
-  redis.call('RPUSH', KEYS[2], ARGV[4])
-  redis.call('LTRIM', KEYS[2], -ARGV[5], -1)
+  if redis.call('RPUSH', KEYS[2], ARGV[4]) > tonumber(ARGV[5]) then redis.call('LPOP', KEYS[2]) end
 end
 return 1
