@@ -34,7 +34,7 @@ Driver = TypeVar("Driver", bound=ForeignDriver)
 MARKS = {
     "start_node": "node",
     "start_ruby": "ruby",
-    "rails": "ruby",
+    "rails": "rails",
     "php": "php",
     "ruby_arrow": "ruby",
 }
@@ -84,9 +84,19 @@ async def ruby(start_ruby: StartRuby) -> RubyDriver:
 
 
 @pytest.fixture
+async def rails_ruby(start_ruby: StartRuby) -> RubyDriver:
+    """A Ruby process with ActiveJob on resque and resque-scheduler."""
+    require("rails", activejob_missing())
+    ruby = await start_ruby(env={"INTEROP_RAILS": "1"})
+    if not ruby.has_scheduler:
+        require("ruby", "`ruby -rresque-scheduler` does not work")
+    return ruby
+
+
+@pytest.fixture
 def rails() -> Callable[..., list[Any]]:
     """Rails' real ActiveJob with its adapter for Resque: see `activejob`."""
-    require("ruby", activejob_missing())
+    require("rails", activejob_missing())
     return activejob
 
 

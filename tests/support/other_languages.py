@@ -1,7 +1,8 @@
 """Whether the programs of other languages are here, what must be here, and what was tried with them.
 
 A test whose program is missing skips, and fails where the program is required: RESQPY_REQUIRE names
-languages (`RESQPY_REQUIRE=ruby,php`), and CI requires Node, whose packages the registry gives.
+languages (`RESQPY_REQUIRE=ruby,php`), and CI requires Node, whose packages npm gives, and Rails' ActiveJob,
+which Debian has.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-LANGUAGES = ("node", "ruby", "php")
-_NAMES = {"node": "Node", "ruby": "Ruby", "php": "PHP"}
+LANGUAGES = ("node", "rails", "ruby", "php")
+_NAMES = {"node": "Node", "rails": "Rails", "ruby": "Ruby", "php": "PHP"}
+_IN_CI = {"node", "rails"}
 
 
 def required(environ: Mapping[str, str] = os.environ) -> set[str]:
@@ -27,7 +29,7 @@ def required(environ: Mapping[str, str] = os.environ) -> set[str]:
     if wrong := named - set(LANGUAGES):
         raise ValueError(f"RESQPY_REQUIRE: {sorted(wrong)}; it takes {', '.join(LANGUAGES)}")
     in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
-    return named | ({"node"} if in_ci else set())
+    return named | (_IN_CI if in_ci else set())
 
 
 def require(language: str, reason: str | None) -> None:

@@ -17,19 +17,19 @@ from tests.support.other_languages import require, required, summary
         ({}, set()),
         ({"RESQPY_REQUIRE": ""}, set()),
         ({"RESQPY_REQUIRE": "ruby, PHP"}, {"ruby", "php"}),
-        ({"CI": "true"}, {"node"}),
-        ({"CI": "1", "RESQPY_REQUIRE": "ruby"}, {"node", "ruby"}),
+        ({"CI": "true"}, {"node", "rails"}),
+        ({"CI": "1", "RESQPY_REQUIRE": "ruby"}, {"node", "rails", "ruby"}),
         ({"CI": "false"}, set()),
     ],
 )
 def test_what_must_be_here(environ: dict[str, str], languages: set[str]) -> None:
-    """By name, and Node in CI."""
+    """By name; in CI what npm and Debian give."""
     assert required(environ) == languages
 
 
 def test_a_misspelled_language_is_refused() -> None:
     """It would be skipped in silence."""
-    with pytest.raises(ValueError, match=r"rubby.*node, ruby, php"):
+    with pytest.raises(ValueError, match=r"rubby.*node, rails, ruby, php"):
         required({"RESQPY_REQUIRE": "rubby"})
 
 

@@ -77,6 +77,28 @@ if Interop::PLUGINS
   end
 end
 
+# Rails' ActiveJob on Resque, where a test asks for it. Its own adapter, and not that of resque 3, which is for newer ones.
+if ENV['INTEROP_RAILS']
+  require 'logger'
+  require 'active_job'
+  home = File.dirname($LOADED_FEATURES.find { |path| path.end_with?('/active_job.rb') })
+  adapter = File.join(home, 'active_job', 'queue_adapters', 'resque_adapter.rb')
+  require(File.exist?(adapter) ? adapter : 'active_job/queue_adapters/resque_adapter')
+  ActiveJob::Base.queue_adapter = ActiveJob::QueueAdapters::ResqueAdapter.new
+  ActiveJob::Base.logger = Logger.new(IO::NULL)
+
+  class RailsEcho < ActiveJob::Base
+    queue_as :interop
+
+    def perform(*args, **keywords)
+      raise ArgumentError, 'no' if args == ['fail']
+      return Sleep.perform(*args) if args[0].is_a?(Integer)
+
+      Interop.note(Interop::RAN, self.class.name, [*args.map(&:to_s), keywords])
+    end
+  end
+end
+
 # Dies by signal 9: a DirtyExit where the worker forks, a dead worker where it does not.
 class Die
   @queue = 'interop'

@@ -125,6 +125,19 @@ module Interop
       (before - Resque.data_store.worker_ids).sort
     end
 
+    # ---- Rails' ActiveJob ----
+
+    op('rails.enqueue') { |*args| RailsEcho.perform_later(*args).job_id }
+    op('rails.enqueue_keywords') { |word| RailsEcho.perform_later(word.to_sym, note: word).job_id }
+    op('rails.enqueue_at') { |at, *args| RailsEcho.set(wait_until: Time.at(at)).perform_later(*args).job_id }
+    op('rails.remove_delayed') do |*args|
+      wrapper = ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper
+      Resque.remove_delayed_selection(wrapper) { |given| given[0]['arguments'] == args }
+    end
+    op('rails.dequeue_class') do |queue|
+      Resque::Job.destroy(queue, ActiveJob::QueueAdapters::ResqueAdapter::JobWrapper)
+    end
+
     # ---- gems of locks and retries ----
 
     op('plugins?') { Interop::PLUGINS }
