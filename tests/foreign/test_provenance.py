@@ -25,6 +25,7 @@ MAIN = {
     "php",
     "php-resque",
     "activejob",
+    "pyres",
 }
 
 
@@ -39,7 +40,7 @@ def test_a_recording_names_its_programs(path: Any) -> None:
     document = json.loads(path.read_text())
     stack = programs(document["stack"])
     language = path.stem.partition("-")[0]
-    main = {"node": "node-resque", "php": "php-resque", "rails": "activejob"}.get(
+    main = {"node": "node-resque", "php": "php-resque", "rails": "activejob", "pyres": "pyres"}.get(
         language, "resque"
     )
     assert main in {name for name, _ in stack}

@@ -1,4 +1,4 @@
-"""Rails' ActiveJob on the real resque and resque-scheduler, and us: each works, lists, removes the other's jobs."""
+"""Rails' ActiveJob on the real resque and resque-scheduler: each side works, lists, removes the other's jobs."""
 
 from __future__ import annotations
 
