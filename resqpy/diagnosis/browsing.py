@@ -94,10 +94,37 @@ class AllQueues:
         return cls(numbers, names, ages)
 
 
+@dataclass(frozen=True)
+class AllWorkers:
+    """What is known of all workers.
+
+    Attributes:
+        found: those at work first, the silent ones last.
+        live, working: how many may be alive, and how many of them run a job.
+        specs: how many live ones have each list of queues.
+    """
+
+    found: Sequence[SeenWorker]
+    live: int
+    working: int
+    specs: Mapping[str, int]
+
+    @classmethod
+    def of(cls, workers: Sequence[SeenWorker], now_ms: int) -> AllWorkers:
+        """In order."""
+        lives = {each.worker_id: each.lives(now_ms) for each in workers}
+        found = sorted(
+            workers, key=lambda each: (not lives[each.worker_id], each.work is None, each.worker_id)
+        )
+        live = [each for each in found if lives[each.worker_id]]
+        working = sum(each.work is not None for each in live)
+        return cls(found, len(live), working, Counter(each.queues for each in live))
+
+
 async def queues_page(
     resque: Resque,
     known: AllQueues,
-    workers: Sequence[SeenWorker],
+    workers: AllWorkers,
     *,
     text: str = "",
     start: int = 0,
@@ -111,7 +138,7 @@ async def queues_page(
     pauses, limits = await asyncio.gather(
         overview.queue_pauses(resque.store, names), resque.running_limits()
     )
-    heard = listeners([each for each in workers if each.lives(seen.now_ms)], names)
+    heard = listeners(workers.specs, names)
     rows = [
         SeenQueue(
             name,
@@ -124,7 +151,10 @@ async def queues_page(
         )
         for name in names
     ]
-    return QueuesPage(rows, len(found), sum(lengths[name] for name in found))
+    waiting = (
+        sum(lengths.values()) if found is known.names else sum(map(lengths.__getitem__, found))
+    )
+    return QueuesPage(rows, len(found), waiting)
 
 
 def _drain(seen: QueueAges, name: str) -> str:
@@ -132,14 +162,23 @@ def _drain(seen: QueueAges, name: str) -> str:
     return "-" if age is None else drain_words(age, seen.now_ms)
 
 
-def listeners(workers: Sequence[SeenWorker], names: Sequence[str]) -> Mapping[str, int]:
-    """How many workers take jobs of each queue; a list of others is not looked at."""
+def listeners(specs: Mapping[str, int], names: Sequence[str]) -> Mapping[str, int]:
+    """How many workers take jobs of each queue; a list of others is not looked at.
+
+    Args:
+        specs: how many workers have each list of queues.
+    """
     heard: Counter[str] = Counter()
+    alike: Counter[str] = Counter()
     meant = {*names, *(split_priority(each)[0] for each in names)}
-    for wanted, number in Counter(each.queues for each in workers).items():
-        specs = wanted.split(",")
-        if all(map(is_plain, specs)) and meant.isdisjoint(e.partition("=")[0] for e in specs):
-            continue
+    for wanted, number in specs.items():
+        if "=" in wanted or "!" in wanted or not is_plain(wanted):
+            alike[wanted] += number
+        elif kept := [each for each in wanted.split(",") if each in meant]:
+            alike[",".join(kept)] += (
+                number  # a thousand workers may differ only in queues that are not shown
+            )
+    for wanted, number in alike.items():
         heard.update(dict.fromkeys(worked(wanted, names), number))
     return heard
 
@@ -425,6 +464,14 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
         if length:
             times.append(DueTime(second, [*map(_job, raws)], length))
     return DelayedPage(times, total, later)
+
+
+async def coming(store: Store, first_s: int, step_s: int, steps: int) -> list[int]:
+    """At how many seconds something is due, in each of the next steps of time. One round trip."""
+    begins = range(first_s, first_s + steps * step_s, step_s)
+    key = store.keys.schedule
+    found: list[int] = await store.look([("ZCOUNT", key, n, f"({n + step_s}") for n in begins])
+    return found
 
 
 async def due_page(resque: Resque, second: int, start: int) -> JobsPage:

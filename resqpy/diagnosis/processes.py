@@ -64,8 +64,14 @@ class SeenProcess:
         }
 
 
-async def processes(inspector: Inspector) -> list[SeenProcess]:
-    """All worker processes, by host and pid. A few round trips."""
+async def processes(
+    inspector: Inspector, found: Sequence[SeenWorker] | None = None
+) -> list[SeenProcess]:
+    """All worker processes, by host and pid. A few round trips.
+
+    Args:
+        found: the workers of all, if they are known.
+    """
     store = inspector.store
     scores, fields = await store.look(
         [("ZRANGE", store.keys.processes, 0, -1, "WITHSCORES"), ("HGETALL", store.keys.lives)]
@@ -73,7 +79,7 @@ async def processes(inspector: Inspector) -> list[SeenProcess]:
     now_ms = await store.time_us() // 1000
     seen = {decode_name(n): _ms(s) for n, s in zip(scores[::2], scores[1::2], strict=True)}
     lives = {decode_name(n): v for n, v in zip(fields[::2], fields[1::2], strict=True)}
-    found = await all_workers(inspector)
+    found = await all_workers(inspector) if found is None else found
     states = await workers.states(store, list(seen))
     made = [
         _process(

@@ -11,6 +11,7 @@ from resqpy.base.errors import NotInFailed, OutcomeUnknown, UnknownTask, UsageEr
 from resqpy.base.model import Enqueued, FailedJob
 from resqpy.diagnosis import limiting, texts
 from resqpy.diagnosis.limiting import LimitChange, Most, Of
+from resqpy.diagnosis.processes import SeenProcess, order
 from resqpy.diagnosis.workers import failed_id
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.engine.queue.removing import Advancing, why_not_alone
@@ -108,6 +109,35 @@ async def remove_waiting(visit: Visit, name: str, item: Item) -> bool:
 
 def _short(item: Item) -> str:
     return codec.digest(item.raw)[:10]
+
+
+# -- worker processes --
+
+PROCESS_VERBS = ("quiet", "stop")
+_ANSWER_S = 2.0  # that somebody waits for the answer
+OBEYED_MS = 300_000  # a process that is away may obey an order so long
+
+
+async def order_process(
+    visit: Visit, verb: str, process: SeenProcess, timeout_ms: int | None = None
+) -> dict[str, Any] | None:
+    """Order a worker process to take no more jobs (`quiet`), or to stop; returns its answer. None: there is none
+    yet; it may obey within five minutes.
+
+    Args:
+        timeout_ms: how long running jobs may go on when it stops; None: as its configuration says.
+    """
+    args = {} if timeout_ms is None else {"timeout_ms": timeout_ms}
+
+    async def act() -> dict[str, Any] | None:
+        by = visit.who.who
+        given = await order(
+            visit.resque, [process], verb, args, wait_s=_ANSWER_S, valid_ms=OBEYED_MS, by=by
+        )
+        return given.get(process.id)
+
+    what = f"process {process.host}:{process.pid} ({process.id})"
+    return await audited(visit, f"order {verb}", what, act, always=True, timeout_ms=timeout_ms)
 
 
 # -- failed jobs --

@@ -228,8 +228,31 @@ def waiting(points: Sequence[Point]) -> Chart:
     )  # fmt: skip
 
 
+def coming(counts: Sequence[int], first_s: int, step_s: int, step: str) -> Chart:
+    """At how many seconds something is due.
+
+    Args:
+        step: how long a bar is, such as `a minute`.
+    """
+    edge = _edge(max(counts))
+    bars = [
+        Bar(at + _GAP, round(HEIGHT * (1 - count / edge), 2), round(HEIGHT * count / edge, 2), "ok")
+        for at, count in enumerate(counts)
+        if count
+    ]
+    hints = [f"{utc((first_s + n * step_s) * 1000)}: {each:,}" for n, each in enumerate(counts)]
+    return Chart(
+        f"Times with due jobs {step}", f"{edge:,.0f}", f"{sum(counts):,} in all", len(counts), bars, (), hints
+    )  # fmt: skip
+
+
 def _at(point: Point) -> str:
-    told = texts.iso(point.at_ms) or ""
+    return utc(point.at_ms)
+
+
+def utc(at_ms: int) -> str:
+    """A time without its year."""
+    told = texts.iso(at_ms) or ""
     return f"{told[5:16].replace('T', ' ')} UTC"
 
 

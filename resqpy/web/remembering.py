@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from resqpy.base.clock import SYSTEM_CLOCK
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
-from resqpy.diagnosis.browsing import AllQueues
+from resqpy.diagnosis.browsing import AllQueues, AllWorkers
 from resqpy.diagnosis.history import PERIODS, Period, RunHistory, load
-from resqpy.diagnosis.workers import SeenWorker, all_workers
+from resqpy.diagnosis.processes import SeenProcess, processes
+from resqpy.diagnosis.workers import all_workers
 from resqpy.store import overview
 from resqpy.web.access import ADMIN, OPERATE, READ
 from resqpy.web.asking import Refusal
@@ -177,8 +178,9 @@ class Everything:
     def __init__(self, resque: Callable[[], Resque]) -> None:
         self._resque = resque
         self.queues: Remembered[AllQueues] = Remembered(self._queues, 0, of_all=True)
-        self.workers: Remembered[Sequence[SeenWorker]] = Remembered(
-            lambda: all_workers(resque()), 0, of_all=True
+        self.workers: Remembered[AllWorkers] = Remembered(self._workers, 0, of_all=True)
+        self.processes: Remembered[Sequence[SeenProcess]] = Remembered(
+            self._processes, 0, of_all=True
         )
         self.history: dict[str, Remembered[RunHistory]] = {
             name: Remembered(partial(self._ran, period), HISTORY_S, of_all=True)
@@ -203,6 +205,13 @@ class Everything:
     async def _queues(self) -> AllQueues:
         return AllQueues.of(await overview.count(self._resque().store, {}))
 
+    async def _workers(self) -> AllWorkers:
+        found = await all_workers(self._resque())
+        return AllWorkers.of(found, await self._resque().now_ms())
+
+    async def _processes(self) -> Sequence[SeenProcess]:
+        return await processes(self._resque(), (await self.workers.current()).found)
+
     async def _ran(self, period: Period, task: str | None = None) -> RunHistory:
         return await load(self._resque().store, period, task)
 
@@ -214,12 +223,14 @@ class Everything:
         """Read again what changes with what is done here: all but the history."""
         self.queues.expire()
         self.workers.expire()
+        self.processes.expire()
 
     def forget(self) -> None:
         """Read everything again."""
         self._of_tasks = {}
         self.queues.forget()
         self.workers.forget()
+        self.processes.forget()
         for each in self.history.values():
             each.forget()
 

@@ -48,7 +48,7 @@ _LONGEST_NAME = 80
 OF_ONE_VISIT = ("done", "n", "undo", "refresh")  # parts of a query that only the frame shows
 _QUERY = (
     "q", "from", "verb", "class", "exception", "queue", "list", "at", "type", "status", "tag", "period",
-    "task", "locks",
+    "task", "locks", "ahead",
 )  # fmt: skip
 
 
@@ -212,6 +212,8 @@ DONE = {
     "shut": ("No job of it begins for now",) * 2,
     "open": ("Its jobs begin again",) * 2,
     "put_back": ("1 job is back in its queue", "{:,} jobs are back in their queues"),
+    "ordered": ("The process has heard it",) * 2,
+    "unanswered": ("No answer yet: it obeys when it hears of it, within five minutes",) * 2,
     "cleaned": ("The worker was removed", "The worker was removed"),
 }
 

@@ -18,7 +18,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4418, 31),
     "cli": (6254, 51),
     "contrib": (1119, 16),
-    "diagnosis": (3242, 16),
+    "diagnosis": (3272, 16),
     "embedded": (519, 6),
     "engine": (7313, 49),
     "framework": (8990, 54),
@@ -28,7 +28,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "store": (7274, 32),
     "testing": (601, 6),
     "tracked": (4311, 20),
-    "web": (6504, 53),
+    "web": (6661, 53),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -35,6 +35,13 @@ async def test_every_route_is_in_the_document_and_the_reverse(api: ApiClient) ->
         assert op["responses"].keys() == expected
         names = {each["name"] for each in op["parameters"] if each["in"] == "path"}
         assert names == {part[1:-1] for part in key[1].split("/") if part.startswith("{")}
+    for method, path, required in (
+        ("post", "/queues/{queue}/pause", False),
+        ("post", "/jobs", True),
+        ("post", "/bulk", True),
+    ):
+        assert shown[method, path]["requestBody"]["required"] is required, path
+    assert (await api("POST /queues/x/pause")).status == 200
 
 
 @pytest.mark.parametrize("endpoint", v1.TABLE, ids=lambda each: f"{each.method} {each.path}")

@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 
 from resqpy import task
 from resqpy.base import codec
+from resqpy.engine.worker.identity import life, worker_id
 from resqpy.framework.project.registry import registry_of
+from resqpy.store import workers
 from resqpy.tracked.verbs import Tracked
 from resqpy.web.app import Console
 from resqpy.web.signin import keep_user
@@ -52,6 +54,9 @@ async def fill(console: Console, redis: Redis) -> list[str]:
     await console.resque.shut_limit("mail", 60_000)
     await redis.zadd("resque:resqpy:limits:parked", {"mail\nmails": 1})
     await redis.rpush("resque:resqpy:limits:jobs:4:mail:mails", b"{}")
+    ids = [worker_id(n, "app1", "*", "app-1") for n in range(1, 3)]
+    await workers.register(store, "app1", ids, "2026-11-30T00:00:00Z", life=life(2, "*", "app-1"))
+    await redis.zadd("resque:resqpy:processes", {"app1": 1_790_000_000})
     await keep_user(store, "eve", "operator", "correct horse")
     return [
         *PAGES,
@@ -60,7 +65,8 @@ async def fill(console: Console, redis: Redis) -> list[str]:
         "/failed/runs", f"/failed/runs/{'1' * 22}", "/delayed/4000000000", f"/tasks/{found.id}",
         "/failed/entries?class=mail", "/failed/entries?class=none", "/queues?q=none", "/tasks?status=failed",
         "/limits/queue/mails", "/limits/task/mail", "/limits/put_back/mails",
-        "/limits/put_back", "/metrics", "/metrics?period=8h", "/access", "/login", "/login?code=x", "/nothing",
+        "/limits/put_back", "/workers/processes/app1", "/metrics",
+        "/metrics?period=8h", "/access", "/login", "/login?code=x", "/nothing",
     ]  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from redis.asyncio import Redis
 
 from resqpy.base import codec
 from resqpy.web.app import Console
+from tests.support.filled import commands
 from tests.support.served import served
 from tests.support.waiting import wait_for
 from tests.web import hostile
-from tests.web.conftest import MakeConsole, as_role
+from tests.web.conftest import Browser, MakeConsole, as_role
+from tests.web.test_hostile import crawl
 from tests.web.test_pages import entry
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,6 +72,58 @@ async def test_chromium_runs_nothing(
             shown = await tab.value("document.documentElement.outerHTML")
             assert hostile.read(shown).foreign == [], path
             assert tab.complaints == [], path
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
+async def test_chromium_runs_nothing_on_any_page(
+    make_console: MakeConsole, redis: Redis, tmp_path: Path, role: str
+) -> None:
+    """All pages that links of the hostile store lead to, in each role."""
+    await hostile.fill(redis)
+    console = make_console(authenticate=as_role(role))
+    async with Browser(console) as browser:
+        seen = await crawl(browser)
+    async with served_at(console) as base, Tab.opened(tmp_path) as tab:
+        for number, path in enumerate(seen):
+            if "format=csv" in path:
+                continue
+            await tab.do("Page.navigate", url=f"{base}{path}")
+            here = "document.readyState === 'complete' && window.seen === undefined"
+            await tab.until(f"{here} && !!document.querySelector('h1')")
+            await tab.value(f"window.seen = {number}")
+            shown = await tab.value("document.documentElement.outerHTML")
+            assert hostile.read(shown).foreign == [], path[:300]
+            assert tab.complaints == [], path[:300]
+
+
+async def test_a_hidden_tab_asks_for_nothing(
+    make_console: MakeConsole, redis: Redis, tmp_path: Path
+) -> None:
+    """Its stream ends, which would take one of six connections; seen again, it is current at once."""
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush("resque:queue:mail", "{}")
+    console = make_console(authenticate=as_role("viewer"))
+    waiting = "document.querySelector('#numbers dd').textContent"
+    hide = "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {0} }}); "
+    tell = "document.dispatchEvent(new Event('visibilitychange'))"
+    async with served_at(console) as base, Tab.opened(tmp_path) as tab:
+        await tab.do("Page.navigate", url=f"{base}/")
+        await tab.until(f"{waiting} === '1' && document.getElementById('live').textContent !== ''")
+        assert len(console.live._watchers) == 1
+        await tab.value(hide.format("true") + tell)
+        await wait_for(lambda: not console.live._watchers)
+        await wait_for(lambda: console.live._poll is None)
+        await redis.rpush("resque:queue:mail", "{}")
+        await redis.config_resetstat()
+        await tab.value("window.same = true")
+        assert await tab.value(waiting) == "1"
+        assert await commands(redis) == 0
+        await tab.value(hide.format("false") + tell)
+        await tab.until(f"{waiting} === '2' && window.same === true")
+        assert len(console.live._watchers) == 1
+        assert tab.complaints == []
 
 
 async def test_the_numbers_of_an_open_page_follow(

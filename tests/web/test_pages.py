@@ -72,7 +72,7 @@ async def test_the_overview(ann: Browser, redis: Redis) -> None:
     assert "Waiting 1,234 in 2 queues" in seen
     assert "Failed 2 0 ever" in seen
     assert "Processed 5,000" in seen
-    assert "mail 1,234 ? - 0 no worker" in seen
+    assert "mail 1,234 ? – 0 no worker" in seen
     assert "unworked queue" in seen  # by the checks of `resqpy doctor`
     for path in ("/queues", "/failed", "/schedules", "/workers"):  # each has a form to filter by
         assert 'name="q" type="search"' in (await ann.get(path)).text
@@ -514,7 +514,7 @@ async def test_a_page_refreshes_itself(ann: Browser) -> None:
 # How many are merged depends on what runs at the same time; none depends on how much there is.
 ROUND_TRIPS = {
     "/": 13, "/queues": 9, "/queues/mail": 3, "/failed/entries": 4, "/delayed": 3, "/schedules": 3, "/tasks": 6,
-    "/workers": 6,
+    "/workers": 8,
 }  # fmt: skip
 
 
@@ -573,3 +573,49 @@ async def test_a_very_large_job_is_not_decoded_for_a_list(ann: Browser, redis: R
     action, fields = forms((await ann.get("/queues/mail")).text, "/remove")[1]
     await ann.post(action, data=fields)
     assert await redis.llen(QUEUE) == 2
+
+
+async def test_what_is_due_in_the_next_time(ann: Browser, redis: Redis) -> None:
+    """As a chart with a table behind it, for an hour, a day or a week."""
+    now_s, _ = await redis.time()
+    for second in (now_s + 600, now_s + 601, now_s + 7200, now_s + 4 * 86_400):
+        await redis.zadd("resque:delayed_queue_schedule", {str(second): second})
+        await redis.rpush(f"resque:delayed:{second}", JOB)
+    sums = []
+    for ahead in ("1h", "24h", "7d"):
+        page = (await ann.get(f"/delayed?ahead={ahead}")).text
+        behind = page.split("<summary>The chart as a table</summary>")[1].split("</table>")[0]
+        counts = [int(each) for each in re.findall(r'data-label="Times">(\d+)<', behind)]
+        assert page.count('<rect class="ok"') == len(counts)
+        sums.append(sum(counts))
+        for link in re.findall(r'href="(/delayed\?from=\d+)"', behind):
+            assert (await ann.get(link)).status_code == 200
+    assert sums == [2, 3, 4]
+    later = (await ann.get(f"/delayed?from={now_s + 3600}")).text
+    assert "<svg" not in later
+    wrong = await ann.get("/delayed?ahead=24")
+    assert (wrong.status_code, "24h" in wrong.text) == (400, True)
+    await redis.flushdb()
+    assert "<svg" not in (await ann.get("/delayed")).text
+
+
+async def test_how_many_workers_take_the_jobs_of_a_queue(ann: Browser, redis: Redis) -> None:
+    """Whatever else is in their lists, and however these are written."""
+    lists = [
+        "mail",
+        "mail,x1",
+        "x2,mail",
+        "x3",
+        "*",
+        "m*",
+        "mail=3,x4",
+        "*,!mail",
+        "mail^5,x5",
+        "a,b",
+    ]
+    await redis.sadd("resque:workers", *[f"host:{n}:{each}" for n, each in enumerate(lists)])
+    await redis.sadd("resque:queues", "mail", "mail^5", "other")
+    seen = words((await ann.get("/queues")).text)
+    assert "mail 0 – – 6 running" in seen
+    assert "mail^5 0 – – 7 running" in seen
+    assert "other 0 – – 2 running" in seen

@@ -57,6 +57,8 @@ TABLE = {
     "GET /workers": VIEWER,
     "POST /workers/pause": OPERATOR,
     "POST /workers/resume": OPERATOR,
+    "GET /workers/processes/{id}": ADMIN,
+    "POST /workers/processes/{id}/{verb}": ADMIN,
     "POST /workers/{id}/remove": OPERATOR,
     "POST /workers/{id}/cancel": OPERATOR,
     "GET /limits": VIEWER,

@@ -40,7 +40,8 @@ async def test_ten_times_as_much_costs_the_same(make_console: MakeConsole, redis
         await fill(redis, console.resque.store, wanted)
         all_of = console.everything
         kept: list[Any] = [
-            *all_of.history.values(), all_of.queues, all_of.workers, console.problems, console.groups,
+            *all_of.history.values(), all_of.queues, all_of.workers, all_of.processes,
+            console.problems, console.groups,
         ]  # fmt: skip
         for each in kept:
             await each.get()

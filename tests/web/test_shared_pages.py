@@ -231,7 +231,9 @@ async def test_who_comes_first_waits_for_no_long_count(
         assert (first.status_code, first.headers["refresh"]) == (202, "1")
         assert "Counting" in first.text
         every = shown.everything
-        kept: list[Any] = [every.queues, every.workers, every.ran("1h"), every.ran("1h", "Send")]
+        kept: list[Any] = [
+            every.queues, every.workers, every.processes, every.ran("1h"), every.ran("1h", "Send"),
+        ]  # fmt: skip
         await read_for_good(kept)
         second = await ann.get(path)
         assert (second.status_code, second.headers.get("refresh")) == (200, None)

@@ -86,7 +86,9 @@ def _operation(endpoint: ApiEndpoint) -> dict[str, Any]:
         found["x-scopes"] = list(endpoint.scopes)
     if endpoint.body is not None:
         found["requestBody"] = {
-            "required": True,
+            # without one, an object is empty
+            "required": bool(endpoint.body.get("required"))
+            or endpoint.body.get("type") != "object",
             "content": {"application/json": {"schema": endpoint.body}},
         }
     return found

@@ -393,7 +393,8 @@ async def _schedules(call: Call) -> Any:
 
 
 async def _workers(call: Call) -> Any:
-    found = [each.worker_id for each in await call.visit.console.everything.workers.current()]
+    everyone = await call.visit.console.everything.workers.current()
+    found = sorted(each.worker_id for each in everyone.found)
     after = ""
     if "cursor" in call.values:
         [after] = read_place("workers", call.values["cursor"], str)
@@ -405,6 +406,16 @@ async def _workers(call: Call) -> Any:
         shown = [{**each, "payload": HIDDEN if each["payload"] else None} for each in shown]
     more = write_place("workers", rest[size - 1]) if len(rest) > size else None
     return {"data": shown, "next": more}
+
+
+async def _processes(call: Call) -> Any:
+    found = await call.visit.console.everything.processes.current()
+    after, size = "", call.values["size"]
+    if "cursor" in call.values:
+        [after] = read_place("processes", call.values["cursor"], str)
+    rest = sorted((each for each in found if each.id > after), key=lambda each: each.id)
+    more = write_place("processes", rest[size - 1].id) if len(rest) > size else None
+    return {"data": [each.as_json() for each in rest[:size]], "next": more}
 
 
 async def _history(call: Call) -> Any:
@@ -476,6 +487,8 @@ READS = [
     _get("/schedules", "Periodic tasks and schedules, Ruby's too.", _schedules, answer=paged(_ITEM)),
     _get("/workers", "The workers of all languages. On a large Redis a new one may be missing for up to a "
          "minute.", _workers, *_PAGES, answer=paged(_ITEM),
+         problems=("wrong-cursor",)),
+    _get("/processes", "The worker processes of resqpy.", _processes, *_PAGES, answer=paged(_ITEM),
          problems=("wrong-cursor",)),
     _get("/history", "What ran, by task, by queue and over the time, how long it ran and waited, and marks. "
          "`others` is what workers of other programs did, by Resque's own counters; jobs that are given up "

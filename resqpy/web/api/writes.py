@@ -184,6 +184,48 @@ async def _remove_failed(call: Call) -> Any:
     return {"removed": 1}
 
 
+# -- worker processes --
+
+_STOP = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "timeout_ms": {
+            **MS,
+            "description": "How long running jobs may go on. Default: as the process is configured.",
+        },
+    },
+}
+_ORDERED = {
+    "type": "object",
+    "properties": {
+        "answer": {
+            "type": ["object", "null"],
+            "description": "How it is now; null: it has not answered within two seconds, and may obey "
+            "within five minutes. With `error` it could not; with `waits` its event loop is blocked, and "
+            "it obeys later.",
+        },
+    },
+}
+PROCESS = in_path("id", "The `id` of a worker process of resqpy.", maxLength=100)
+
+
+async def _quiet_process(call: Call) -> Any:
+    return await _ordered(call, "quiet")
+
+
+async def _stop_process(call: Call) -> Any:
+    return await _ordered(call, "stop", call.body.get("timeout_ms"))
+
+
+async def _ordered(call: Call, verb: str, timeout_ms: int | None = None) -> Any:
+    found = await call.visit.console.everything.processes.current()
+    process = next((each for each in found if each.id == call.values["id"]), None)
+    if process is None:
+        raise ApiProblem("not-found", "there is no such process; GET /processes has them all")
+    return {"answer": await changing.order_process(call.visit, verb, process, timeout_ms)}
+
+
 # -- many failed jobs at once --
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 600}
@@ -390,6 +432,10 @@ WRITES = [
                 answer=_DONE, problems=_FOUND),
     ApiEndpoint("DELETE", "/queues/{queue}/jobs/{id}", OPERATE, "Remove a waiting job.", _remove_job,
                 (QUEUE, DIGEST, AT), answer=_DONE, problems=_FOUND),
+    ApiEndpoint("POST", "/processes/{id}/quiet", ADMIN, "Let a worker process take no more jobs until it is "
+                "restarted; running jobs go on.", _quiet_process, (PROCESS,), answer=_ORDERED, problems=_FOUND),
+    ApiEndpoint("POST", "/processes/{id}/stop", ADMIN, "Stop a worker process, as the signal TERM does.",
+                _stop_process, (PROCESS,), _STOP, _ORDERED, problems=_FOUND),
     ApiEndpoint("POST", "/failed/{id}/retry", OPERATE, "Put a failed job back into its queue, in one step.",
                 _retry, (DIGEST, AT, LIST), _RETRY, _DONE, problems=_REFUSED),
     ApiEndpoint("DELETE", "/failed/{id}", OPERATE, "Remove a failed job.", _remove_failed, (DIGEST, AT, LIST),

@@ -102,6 +102,8 @@ PAGES = Area(
         _watched("/workers", workers.all_workers_page),
         _change("/workers/pause", queues.pause_all),
         _change("/workers/resume", queues.resume_all),
+        Endpoint("/workers/processes/{id}", workers.process_page, scope=ADMIN),
+        _change("/workers/processes/{id}/{verb}", workers.order_process, ADMIN),
         _change("/workers/{id}/remove", workers.clean_worker),
         _change("/workers/{id}/cancel", workers.cancel_job),
         _watched("/limits", limits.limits_page),

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from resqpy.diagnosis.browsing import PAGE, delayed_page, due_page, find_near
+from resqpy.base.clock import SYSTEM_CLOCK
+from resqpy.base.imports import near_match
+from resqpy.diagnosis.browsing import PAGE, coming, delayed_page, due_page, find_near
 from resqpy.store.sweep import Item
+from resqpy.web import charts
+from resqpy.web.asking import Refusal
 from resqpy.web.changing import remove_delayed, run_delayed
 from resqpy.web.pages.parts import back, fields_of, number_in
 from resqpy.web.rendering import page
 from resqpy.web.views import JobRow, Shown, job_row
 from resqpy.web.visit import Visit
+
+# How far it looks ahead: its name, seconds and number of the steps, and what one is called.
+AHEAD = {
+    "1h": ("hour", 60, 60, "a minute"),
+    "24h": ("day", 1800, 48, "in half an hour"),
+    "7d": ("week", 10_800, 56, "in 3 hours"),
+}
+
+
+@dataclass(frozen=True)
+class DueLoad:
+    """What is due in the next steps of time.
+
+    Attributes:
+        chart: None: nothing is.
+        table: the steps in which something is due, by their first second.
+    """
+
+    chart: charts.Chart | None
+    ends: Sequence[str]
+    table: Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -32,12 +58,32 @@ class DueRow:
 async def all_delayed(visit: Visit) -> Response:
     """Delayed jobs, the next first."""
     since, shown = number_in(visit.request.query_params, "from"), Shown(visit)
-    found = await delayed_page(visit.resque, since)
+    ahead = visit.request.query_params.get("ahead", "1h")
+    if ahead not in AHEAD:
+        near = near_match(ahead, AHEAD)
+        raise Refusal(
+            400, "There is no such time", f"{ahead[:60]!r} is none of {', '.join(AHEAD)}{near}."
+        )
+    found, load = await asyncio.gather(delayed_page(visit.resque, since), _load(visit, ahead))
     rows = [
         DueRow(each.second, [job_row(shown, n, job) for n, job in enumerate(each.jobs)], each.total)
         for each in found.times
     ]
-    return page(visit, "delayed", rows=rows, found=found, since=since)
+    return page(
+        visit, "delayed", rows=rows, found=found, since=since, load=load, ahead=ahead, names=AHEAD
+    )
+
+
+async def _load(visit: Visit, ahead: str) -> DueLoad:
+    """What comes from this step of time on."""
+    _, step_s, steps, words = AHEAD[ahead]
+    first_s = SYSTEM_CLOCK.now_ms() // 1000 // step_s * step_s
+    counts = await coming(visit.resque.store, first_s, step_s, steps)
+    chart = charts.coming(counts, first_s, step_s, words) if any(counts) else None
+    table = [(first_s + n * step_s, each) for n, each in enumerate(counts) if each]
+    middle_s = first_s + steps * step_s // 2
+    ends = ["now", *(charts.utc(each * 1000) for each in (middle_s, first_s + steps * step_s))]
+    return DueLoad(chart, ends, table)
 
 
 async def one_time(visit: Visit) -> Response:

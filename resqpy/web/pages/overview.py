@@ -12,7 +12,7 @@ from resqpy.diagnosis.browsing import SeenQueue, queues_page
 from resqpy.diagnosis.checks import Problem
 from resqpy.diagnosis.history import PERIODS, RunHistory, RunStats
 from resqpy.store.history import HistoryMark
-from resqpy.store.leader import led, standing
+from resqpy.store.leader import LeaderLock, led, standing
 from resqpy.web import charts
 from resqpy.web.remembering import oldest
 from resqpy.web.rendering import page
@@ -75,8 +75,7 @@ async def overview_page(visit: Visit) -> Response:
     )
     numbers = known.numbers
     longest = await queues_page(resque, known, workers, size=_QUEUES)
-    live = [each for each in workers if each.lives(numbers.now_ms)]
-    leaders = [f"{each.holder} ({each.language})" for each in locks if each.holder]
+    leaders = _leaders(locks)
     return page(
         visit,
         "overview",
@@ -88,11 +87,11 @@ async def overview_page(visit: Visit) -> Response:
             failed_ever=numbers.stats.get("failed", 0),
             processed=numbers.stats.get("processed", 0),
             due_times=numbers.delayed,
-            workers=len(live),
-            working=sum(each.work is not None for each in live),
-            silent=len(workers) - len(live),
+            workers=workers.live,
+            working=workers.working,
+            silent=len(workers.found) - workers.live,
             paused=numbers.paused,
-            leader=", ".join(leaders),
+            leader="; ".join(leaders),
             idle="" if leaders else led(locks).idle,
             ran=charts.runs(hour.points, PERIODS["1h"].step) if hour.total.runs else None,
             ends=charts.ends(hour, _MINUTE_MS),
@@ -102,6 +101,15 @@ async def overview_page(visit: Visit) -> Response:
         ),
         read=oldest(everything.queues, everything.workers),
     )
+
+
+def _leaders(locks: Sequence[LeaderLock]) -> list[str]:
+    """Who leads, and of which languages that one holds the locks."""
+    held: dict[str, list[str]] = {}
+    for each in locks:
+        if each.holder:
+            held.setdefault(each.holder, []).append(each.language)
+    return [f"{holder} ({', '.join(languages)})" for holder, languages in held.items()]
 
 
 def _worst(hour: RunHistory) -> list[tuple[str, RunStats]]:

@@ -120,6 +120,7 @@ class TrackedView:
 _SHOWN = ("queue", "priority", "attempts", "runs", "retries", "retries_remaining", "interval", "timezone",
           "created_by_application", "created_by_user", "lock_duration", "longest_execution", "retain_for",
           "at_most_once")  # fmt: skip
+_MILLISECONDS = ("lock_duration", "longest_execution", "retain_for", "interval")
 
 
 async def _task(visit: Visit) -> TrackedTask:
@@ -149,7 +150,7 @@ async def one_task(visit: Visit) -> Response:
         error="" if error is None else shown.text(f"{error.name}: {error.message}", WHOLE),
         backtrace="" if error is None else shown.text(_stack(error), WHOLE),
         properties=[
-            (name.replace("_", " "), cut(str(value)))
+            (name.replace("_", " "), _said(name, value))
             for name in _SHOWN
             if (value := getattr(task, name)) not in (None, (), "")
         ],
@@ -159,6 +160,13 @@ async def one_task(visit: Visit) -> Response:
         locked_ms=texts.ms_of(task.locked_until),
     )
     return page(visit, "task", view=view)
+
+
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    in_ms = name in _MILLISECONDS and isinstance(value, int)
+    return texts.duration(value) if in_ms else cut(str(value))
 
 
 def _stack(error: Any) -> str:

@@ -9,13 +9,17 @@ from functools import partial
 from starlette.responses import Response
 
 from resqpy.base.model import WorkerId
+from resqpy.base.when import parse_duration
+from resqpy.diagnosis.processes import SeenProcess
 from resqpy.diagnosis.workers import SeenWorker, all_workers
 from resqpy.engine.worker.identity import place_of
 from resqpy.store import overview
 from resqpy.store.leader import standing
+from resqpy.web import changing
 from resqpy.web.asking import Refusal
 from resqpy.web.changing import audited
-from resqpy.web.pages.parts import back, number_in, part_of, text_in
+from resqpy.web.pages.parts import back, fields_of, number_in, part_of, text_in
+from resqpy.web.remembering import oldest
 from resqpy.web.rendering import page
 from resqpy.web.views import Shown, cut
 from resqpy.web.visit import Visit
@@ -70,24 +74,52 @@ def _row(shown: Shown, worker: SeenWorker, now_ms: int) -> WorkerRow:
 async def all_workers_page(visit: Visit) -> Response:
     """Workers: those at work first, the silent ones last."""
     start, text = number_in(visit.request.query_params, "from"), text_in(visit, "q").lower()
-    seen = visit.console.everything.workers
-    found, locks, paused, now_ms = await asyncio.gather(
+    everything = visit.console.everything
+    seen = everything.workers
+    known, processes, locks, paused, now_ms = await asyncio.gather(
         seen.soon(),
+        everything.processes.soon(),
         standing(visit.resque.store, visit.console.options.leader.ruby_lock_prefix),
         overview.is_paused(visit.resque.store),
         visit.resque.now_ms(),
     )
-    found = sorted(
-        (each for each in found if text in each.worker_id.lower()),
-        key=lambda each: (not each.lives(now_ms), each.work is None, each.worker_id),
-    )
+    found = [each for each in known.found if text in each.worker_id.lower()]
     shown = Shown(visit)
     return page(
         visit, "workers", rows=[_row(shown, each, now_ms) for each in found[start : start + _ROWS]],
         total=len(found), working=sum(each.work is not None for each in found), start=start,
         size=_ROWS, text=text_in(visit, "q"), locks=locks, paused=paused,
-        read=seen.as_of,
+        read=oldest(seen, everything.processes),
+        processes=[each for each in processes if text in f"{each.host}:{each.pid}".lower()][:_ROWS],
     )  # fmt: skip
+
+
+async def _process(visit: Visit) -> SeenProcess:
+    wanted = part_of(visit, "id")
+    found = await visit.console.everything.processes.current()
+    if (process := next((each for each in found if each.id == wanted), None)) is None:
+        raise Refusal(404, "There is no such process", "It has ended, or is none of resqpy.")
+    return process
+
+
+async def process_page(visit: Visit) -> Response:
+    """A worker process, and what it can be ordered to do."""
+    return page(visit, "process", process=await _process(visit))
+
+
+async def order_process(visit: Visit) -> Response:
+    """Order a worker process to take no more jobs, or to stop."""
+    verb, given = visit.request.path_params["verb"], ""
+    if verb not in changing.PROCESS_VERBS:
+        raise Refusal(404, "There is no such page")
+    if verb == "stop":
+        given = (await fields_of(visit)).get("within", "").strip()
+    timeout_ms = parse_duration(given) if given else None
+    answer = await changing.order_process(visit, verb, await _process(visit), timeout_ms)
+    if answer is not None and "error" in answer:
+        raise Refusal(409, "The process could not do it", str(answer["error"]))
+    late = answer is None or "waits" in answer
+    return back(visit, "/workers", "unanswered" if late else "ordered")
 
 
 async def clean_worker(visit: Visit) -> Response:
