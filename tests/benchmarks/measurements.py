@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.benchmarks import (
     autoscale,
+    beside,
     breakdown,
     console,
     drain,
@@ -27,9 +28,9 @@ from tests.benchmarks.runner import Bench
 
 _PARTS = (
     drain, breakdown, waiting, enqueue, pickup, idle, million, promotion, lateness, limits, tracked,
-    start, autoscale, first_job, rules, console,
+    start, autoscale, first_job, rules, console, beside,
 )  # fmt: skip
 ALL: dict[str, Callable[[Bench], Section]] = {part.NAME: part.measure for part in _PARTS}
-# The curve and the full Redis take minutes of their own, the first jobs and the rules an installation.
-_BY_NAME = {part.NAME for part in (autoscale, first_job, rules, console)}
+# The curve and the full Redis take minutes of their own, the first jobs, the rules and the others an installation.
+_BY_NAME = {part.NAME for part in (autoscale, first_job, rules, console, beside)}
 DEFAULT = [name for name in ALL if name not in _BY_NAME]

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,26 +33,25 @@ class PeerError(Exception):
     """A peer ended or stayed silent; the message has what it wrote to stderr."""
 
 
-class Peer:
+class Program:
     """One program.
 
     Args:
-        side: `OURS` or `NODE`.
-        program: the name of its file, without the suffix.
-        params: what it gets, beside the Redis socket.
+        name: for messages.
     """
 
-    def __init__(self, side: str, program: str, params: Mapping[str, Any]) -> None:
-        self.name = f"{side} {program}"
-        argument = json.dumps(params)
-        if side == NODE:
-            command = ["node", str(NODE_PROGRAMS / f"{program}.js"), argument]
-        else:
-            command = [sys.executable, "-m", f"tests.benchmarks.python.{program}", argument]
+    def __init__(self, name: str, command: Sequence[str], environ: dict[str, str]) -> None:
+        self.name = name
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._buffer = b""
+
+    def write(self, text: bytes) -> None:
+        """Write to its stdin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
@@ -101,6 +100,24 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Peer(Program):
+    """One of ours, or of node-resque.
+
+    Args:
+        side: `OURS` or `NODE`.
+        program: the name of its file, without the suffix.
+        params: what it gets, beside the Redis socket.
+    """
+
+    def __init__(self, side: str, program: str, params: Mapping[str, Any]) -> None:
+        argument = json.dumps(params)
+        if side == NODE:
+            command = ["node", str(NODE_PROGRAMS / f"{program}.js"), argument]
+        else:
+            command = [sys.executable, "-m", f"tests.benchmarks.python.{program}", argument]
+        super().__init__(f"{side} {program}", command, _environment())
 
 
 def _environment() -> dict[str, str]:
