@@ -222,14 +222,16 @@ def _shown_by(fault: str, kind: str, found: list[Mark]) -> str:
 def _storms(great: dict[str, Any], versions: dict[str, Any]) -> str:
     """A column for each."""
     rows = [
-        f"| {name} | {_words(name, great[name])} | {_words(name, versions[name])} |"
-        for name in great
+        f"| {name} | {_words(name, great.get(name))} | {_words(name, versions.get(name))} |"
+        for name in {**great, **versions}
     ]
     return "| | everything breaks | two versions |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _words(name: str, figure: Any) -> str:
     """One figure, or several with their sum."""
+    if figure is None:  # it was not counted when that one was kept
+        return ""
     if name in ("date", "seed"):
         return str(figure)
     if not isinstance(figure, dict):

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Storm:
         processes: whether processes are killed, stopped and frozen.
         connections: whether connections and Redis are disturbed.
         short: all is over with the last job that is enqueued.
+        slow_ms: how long each script lasted that Redis noted as slow, by second and number.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Storm:
     asked: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     faults: Counter[str] = field(default_factory=Counter)
     died: Counter[str] = field(default_factory=Counter)
+    slow_ms: dict[tuple[int, int], float] = field(default_factory=dict)
     weather_type: type[Weather] = Weather
 
     async def run(self) -> Report:
@@ -82,6 +84,7 @@ class Storm:
                 processes=self.processes, connections=self.connections,
             )  # fmt: skip
             self.faults = weather.done
+            watching = asyncio.create_task(self._watch_scripts(redis))
             try:
                 for role in self.roles:
                     await fleet.start(role, weather.url())
@@ -102,13 +105,32 @@ class Storm:
                     code = await fleet.stop(member)
                     assert code == 0, f"{member.role}: {code}\n{self._log(fleet)}"
             finally:
+                watching.cancel()
                 await fleet.close()
             return await audit(redis, Notes(fleet.notes), self.asked)
+
+    async def _watch_scripts(self, redis: Any) -> None:
+        """Collect what Redis notes of slow scripts, which it forgets when it dies."""
+        while True:
+            with suppress(RedisError, OSError):
+                for entry in await redis.slowlog_get(128):
+                    if entry["command"].startswith(b"EVALSHA"):
+                        self.slow_ms[entry["start_time"], entry["id"]] = entry["duration"] / 1000
+            await asyncio.sleep(0.5)
+
+    @property
+    def slow_scripts(self) -> dict[str, float]:
+        """How many scripts lasted longer than 5 ms by the wall clock, and the longest, in ms."""
+        lasted = self.slow_ms.values()
+        longest_ms = round(max(lasted, default=0.0), 1)
+        return {"scripts over 5 ms": len(lasted), "longest of them, ms": longest_ms}
 
     @asynccontextmanager
     async def _redis(self) -> AsyncIterator[tuple[PrivateServer, list[Proxy], Any]]:
         async with AsyncExitStack() as stack:
-            server = stack.enter_context(PrivateServer(persistent=True))
+            server = stack.enter_context(
+                PrivateServer(persistent=True, config=["slowlog-log-slower-than 5000"])
+            )
             proxies = [await stack.enter_async_context(Proxy(server.url)) for _ in range(3)]
             redis = await stack.enter_async_context(Redis.from_url(server.url, socket_timeout=10))
             yield server, proxies, redis

@@ -21,7 +21,7 @@ async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
     report = await storm.run()
     tell(
         f"seed {storm.seed}: {report}; faults: {dict(storm.faults)}; "
-        f"ended by themselves: {dict(storm.died) or 'none'}"
+        f"ended by themselves: {dict(storm.died) or 'none'}; scripts: {storm.slow_scripts}"
     )
     if storm.died:  # why is in the log alone
         tell((storm.folder / "log").read_text()[-8000:])
@@ -29,7 +29,12 @@ async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
     if not storm.processes:
         assert dict(+report.again) == {}
         assert dict(report.failed) == {}
-    return {"seed": storm.seed, "faults": dict(storm.faults), **report.figures}
+    return {
+        "seed": storm.seed,
+        "faults": dict(storm.faults),
+        **report.figures,
+        "scripts": storm.slow_scripts,
+    }
 
 
 @pytest.mark.promise("killed")
