@@ -44,7 +44,9 @@ class Doubt:
             hands.
     """
 
-    kind: Literal["nobody there", "nobody here", "not kept", "unknown class", "other hands"]
+    kind: Literal[
+        "nobody there", "nobody here", "not kept", "unknown class", "other hands", "worse here"
+    ]
     words: str
     refuses: bool
 
@@ -212,6 +214,12 @@ async def doubts(
         words = f"no process of resqpy has a task for {names}: such jobs in {rule.queue!r} fail"
         told.append(Doubt("unknown class", words, refuses=rule.share > 0))
     return told
+
+
+async def shadow_doubt(inspector: Inspector, name: str, rule: Migration) -> Doubt | None:
+    """What speaks against a share here, as far as its shadow runs tell. Reads the failed lists."""
+    seen = await compare(inspector, name, rule)
+    return Doubt("worse here", seen.worse_words(name), refuses=True) if seen.only_here else None
 
 
 async def removal_doubts(

@@ -201,8 +201,12 @@ def test_what_to_do_next(resqpy: Call, ours: Redis) -> None:
     assert resqpy("migrate", "Billing::Charge").code == Exit.OK
     _ran(ours, 1, 1000, "E: e")
     assert said().startswith("find out")
+    refused = resqpy("migrate", "Billing::Charge", "--canary=1%")
+    assert (refused.code, "1 shadow run" in refused.err) == (Exit.NO, True)
     ours.hincrby(NOTES, "shadow_unable", 1)
     assert said().startswith("deploy")
+    assert resqpy("migrate", "Billing::Charge", "--shadow").code == Exit.OK  # it begins again
+    assert resqpy("migrate", "Billing::Charge", "--canary=1%").code == Exit.OK
 
 
 def test_entries_of_somebody_else(resqpy: Call, ours: Redis) -> None:

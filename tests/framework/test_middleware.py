@@ -12,6 +12,7 @@ from resqpy.base.errors import HookTimeout, JobTimeout, TaskUnfinished, UsageErr
 from resqpy.framework.api.api import api
 from resqpy.framework.process.process import Process
 from resqpy.framework.project.project import Project
+from resqpy.store.migrations import ALL, Migration, migrate, migrations
 from resqpy.testing import drain, find_enqueued
 from tests.framework.conftest import Files, MakeProject, until
 
@@ -606,3 +607,70 @@ async def test_before_and_after_jobs_are_removed(make_project: MakeProject, redi
         assert await api.tasks.del_by_function("default", "count") == 3
     asked = [("count", "default", [{"n": n}], 0) for n in (1, 3, 4)]
     assert heard == [asked[0], 2, asked[1], asked[2], ("count", "default", None, 0), 3]
+
+
+SHADOW = """
+from resqpy import Middleware, Plugin, Snooze, api, task
+
+SAID = []
+
+class Seen(Middleware):
+    everywhere = True
+    def pre_enqueue(self, job):
+        SAID.append("pre_enqueue")
+    def pre_processor(self, call):
+        SAID.append(f"before {call.run.shadow}")
+        call.params["number"] += 1
+    def post_processor(self, call):
+        SAID.append(f"after {call.error!r}")
+    def around_run(self, call):
+        SAID.append("around")
+        yield
+    def on_failure(self, failure):
+        SAID.append("failure")
+
+class Absent(Plugin):
+    async def around(self, run, call_next):
+        SAID.append("absent")
+        await call_next()
+
+class Present(Absent):
+    in_shadow = True
+    async def around(self, run, call_next):
+        SAID.append("present")
+        await call_next()
+
+@task(queue="shade", shadow=True, plugins=[Absent, Present], retry=3)
+async def shaded(number: int):
+    "As middleware has it."
+    await api.tasks.enqueue("shaded", {"number": 0})
+    SAID.append(number)
+    if number == 2:
+        raise ValueError("two")
+    if number == 3:
+        raise Snooze(1000)
+"""
+
+
+async def test_in_the_shadow(make_project: MakeProject, redis: Redis) -> None:
+    """Middleware has its part in the run, and plugins that want it; nothing is told of enqueues and failures."""
+    project = make_project(tasks__shade=SHADOW)
+    rule = Migration("shade", "ruby", 0, over=9, max_errors=0, max_ms=0, shadow=ALL)
+    async with Process(project):
+        store = api.resque.store
+        said: list[Any] = project.registry.task("shaded").run.__globals__["SAID"]
+        await migrate(store, "shaded", rule)
+        for number in (0, 1, 2):
+            await redis.rpush(
+                "resque:queue:shade", f'{{"class":"shaded","args":[{{"number":{number}}}]}}'
+            )
+            await redis.sadd("resque:queues", "shade")
+            assert (await drain("shade")).jobs == []
+        rule = (await migrations(store))["shaded"]
+
+    begin = ["present", "before True", "around"]
+    assert said == [
+        *begin, 1, "after None", *begin, 2, "after ValueError('two')", *begin, 3, "after None",
+    ]  # fmt: skip
+    ends = [rule.count(f"shadow_{each}") for each in ("succeeded", "failed", "other")]
+    assert ends == [1, 1, 1]

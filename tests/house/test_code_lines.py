@@ -16,7 +16,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4418, 31),
-    "cli": (6254, 51),
+    "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3272, 16),
     "embedded": (519, 6),

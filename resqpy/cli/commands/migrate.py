@@ -26,6 +26,7 @@ from resqpy.diagnosis.migrating import (
     doubts,
     python_name,
     removal_doubts,
+    shadow_doubt,
     share_words,
     shown_name,
     side_lines,
@@ -193,8 +194,10 @@ def _set(name: str, share: int, given: dict[str, Any], *, anyway: bool) -> int:
         if (before.queue, before.language) != (rule.queue, rule.language):
             words = f"{shown_name(found)} moves in {before.queue!r} with {before.language}, and nowhere else"
             raise UsageError(f"{words}: --remove that rule first")
+        told = [await shadow_doubt(resque, found, before)] if before.shadow and share else []
         rules = {**rules, found: rule}
-        return found, rule, await doubts(resque, found, rules, await all_workers(resque))
+        told += await doubts(resque, found, rules, await all_workers(resque))
+        return found, rule, [each for each in told if each is not None]
 
     found, rule, told = ask(look)
     reasons = [each.words for each in told if each.refuses]
