@@ -18,7 +18,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4418, 31),
     "cli": (6257, 51),
     "contrib": (1119, 16),
-    "diagnosis": (3272, 16),
+    "diagnosis": (3277, 16),
     "embedded": (519, 6),
     "engine": (7313, 49),
     "framework": (8990, 54),
