@@ -50,6 +50,18 @@ def test_the_door_needs_little(environ: dict[str, str], root: Path) -> None:
     assert len(ours(modules)) <= 15
 
 
+def test_enqueueing_needs_little(environ: dict[str, str], root: Path) -> None:
+    """A program that only enqueues is no worker, runs no scheduler, and writes no log."""
+    code = "import tasks.mail; tasks.mail.fails.sync.enqueue(reason='x')"
+    modules = imported(environ, root, way=("-c", code))
+    idle = ("resqpy.tracked", "resqpy.diagnosis", "resqpy.web", "resqpy.cli", "structlog", "click")
+    assert {
+        each for each in modules if f"{each}.".startswith(tuple(f"{n}." for n in idle))
+    } == set()
+    assert len(ours(modules)) <= 125
+    assert "redis" in modules  # it did enqueue
+
+
 def test_a_worker_needs_what_it_does(environ: dict[str, str], root: Path) -> None:
     """Of ours those that are at work; of others' what the Redis client, the log and the commands bring."""
     modules = imported(environ, root, "worker", "--burst")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from resqpy.base.imports import import_dotted
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.queue.queue import Queue
 from resqpy.engine.worker.multi_worker import MultiWorker
@@ -133,7 +134,7 @@ def test_what_cant_be_used_is_told_when_the_project_is_loaded(
 @pytest.mark.parametrize("name", PARTS)
 def test_our_own_parts_keep_the_contract(name: str) -> None:
     """Otherwise the contract asks for what nobody has."""
-    check_contract(name, PARTS[name][0], name)
+    check_contract(name, import_dotted(PARTS[name][0]), name)
 
 
 def test_the_contracts_are_told_apart() -> None:

@@ -28,7 +28,8 @@ from resqpy import (
 from resqpy.base.model import ENQUEUED
 from resqpy.framework.api.api import api
 from resqpy.framework.api.blocking import SyncVerb
-from resqpy.framework.api.sync import SyncTasks, SyncTracked
+from resqpy.framework.api.sync import SyncTasks
+from resqpy.framework.api.sync_parts import SyncTracked
 from resqpy.framework.api.tasks_api import TasksApi
 from resqpy.framework.api.tracking import TrackedApi
 from resqpy.framework.process.process import Process

@@ -21,7 +21,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "diagnosis": (3277, 16),
     "embedded": (519, 6),
     "engine": (7313, 49),
-    "framework": (8990, 54),
+    "framework": (9014, 56),
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

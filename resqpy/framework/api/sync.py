@@ -14,29 +14,27 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from resqpy.base.concurrency.loops import Home, hand_over
 from resqpy.base.errors import NotStarted, UsageError
+from resqpy.base.imports import import_dotted
 from resqpy.engine.inspect.inspector import Resque
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.framework.api.api import Bound, bound, now
 from resqpy.framework.api.blocking import SyncFacade, SyncVerb, Way
 from resqpy.framework.api.loop_thread import LOOP_THREAD, Life, OthersLife
-from resqpy.framework.api.resque import ResqueParts
-from resqpy.framework.api.schedules import SchedulesApi
 from resqpy.framework.api.tasks_api import TasksApi
-from resqpy.framework.api.tracking import TrackedApi
-from resqpy.framework.logs.events import EventLog
-from resqpy.framework.logs.log import get_logger
-from resqpy.framework.project.overrides import part
 from resqpy.framework.project.project import Project
 from resqpy.framework.project.root import is_project, modules_of, project_root
 from resqpy.store.connection.blocking import BlockingStore, can_block, driven
-from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
 
+if TYPE_CHECKING:
+    from resqpy.framework.api.sync_parts import SyncSchedules, SyncTracked
+
+_PARTS = "resqpy.framework.api.sync_parts"
 P = ParamSpec("P")
 R = TypeVar("R")
 Work = Callable[[Bound], Coroutine[Any, Any, R]]
@@ -61,40 +59,6 @@ class _QuickParts:
         self.recurrent = RecurrentJobs(self.queue)
 
 
-class _Parts:
-    """A project on the loop of the thread: what a process has, but for workers and initializers."""
-
-    def __init__(self, project: Project, options: RedisOptions) -> None:
-        store = Store(options)
-        resque = ResqueParts(
-            project, store, EventLog(project.config, project.root, project.registry.tasks)
-        )
-        self._tracked = TrackedApi(
-            store,
-            project.registry,
-            defaults=project.config.tasks.tracked_preset,
-            keeper=resque.task_locks,
-            interceptors=resque.task_interceptors,
-        )
-        self._store = store
-        self.bound = Bound(
-            project=project,
-            config=project.config,
-            registry=project.registry,
-            log=get_logger(),
-            redis=store,
-            resque=resque,
-            tasks=TasksApi(project.registry, resque),
-            tracked=self._tracked,
-            schedules=SchedulesApi.of(project.registry, resque.own_queue, project.config),
-        )
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._tracked.stop()
-        await self._store.close()
-
-
 class ProjectFacade(SyncFacade):
     """A project as synchronous code of this process reaches it.
 
@@ -106,7 +70,8 @@ class ProjectFacade(SyncFacade):
     def __init__(
         self, project: Project, options: RedisOptions, process: Bound | None = None
     ) -> None:
-        super().__init__(lambda: _Parts(project, options))
+        # Who only enqueues needs none of them, and nothing that they import.
+        super().__init__(lambda: import_dotted(f"{_PARTS}:SyncParts")(project, options))
         self.pid: int = os.getpid()
         self.project = project
         self._process = process
@@ -114,7 +79,7 @@ class ProjectFacade(SyncFacade):
         self._quick: TasksApi | None = None
         self._quick_parts: Any = None
         self._others: OthersLife | None = None
-        if can_block(options) and part("queue", project.config).make is Resque:
+        if can_block(options) and project.config.tasks.resque_overrides.queue is None:
             self._store = BlockingStore(options)
             self._quick_parts = _QuickParts(project, self._store)
             self._quick = TasksApi(project.registry, self._quick_parts)
@@ -265,7 +230,7 @@ def refuse_in_async_code(call: Callable[[], str]) -> None:
 # -- the verbs --
 
 
-class _Verbs(Way):
+class SyncVerbs(Way):
     """The verbs of one thing that `api` has."""
 
     _name = ""
@@ -284,7 +249,7 @@ class _Verbs(Way):
 _ENQUEUE = ("enqueue", "enqueue_at", "enqueue_in", "enqueue_many")
 
 
-class SyncTasks(_Verbs):
+class SyncTasks(SyncVerbs):
     """`api.sync.tasks`: the verbs of `api.tasks`."""
 
     _name = "tasks"
@@ -344,55 +309,27 @@ class SyncTasks(_Verbs):
     details = SyncVerb(TasksApi.details)
 
 
-class SyncTracked(_Verbs):
-    """`api.sync.tracked`: the verbs of `api.tracked`; what a task itself can do, `api.sync.run` calls."""
-
-    _name = "tracked"
-
-    create = SyncVerb(TrackedApi.create)
-    create_many = SyncVerb(TrackedApi.create_many)
-    get = SyncVerb(TrackedApi.get)
-    fetch = SyncVerb(TrackedApi.fetch)
-    query = SyncVerb(TrackedApi.query)
-    iterate = SyncVerb(TrackedApi.iterate)
-    count = SyncVerb(TrackedApi.count)
-    save_patch = SyncVerb(TrackedApi.save_patch)
-    cancel = SyncVerb(TrackedApi.cancel)
-    retry = SyncVerb(TrackedApi.retry)
-    enable = SyncVerb(TrackedApi.enable)
-    disable = SyncVerb(TrackedApi.disable)
-    remove = SyncVerb(TrackedApi.remove)
-
-
-class SyncSchedules(_Verbs):
-    """`api.sync.schedules`: the verbs of `api.schedules`."""
-
-    _name = "schedules"
-
-    add = SyncVerb(SchedulesApi.add)
-    change = SyncVerb(SchedulesApi.change)
-    remove = SyncVerb(SchedulesApi.remove)
-    entry = SyncVerb(SchedulesApi.entry)
-    timetable = SyncVerb(SchedulesApi.timetable)
-    history = SyncVerb(SchedulesApi.history)
-    pause = SyncVerb(SchedulesApi.pause)
-    resume = SyncVerb(SchedulesApi.resume)
-    trigger = SyncVerb(SchedulesApi.trigger)
-
-
 class SyncApi:
     """`api.sync`.
 
     Attributes:
         tasks: the verbs of `api.tasks`.
-        tracked: those of `api.tracked`.
-        schedules: those of `api.schedules`.
     """
 
     def __init__(self) -> None:
         self.tasks: SyncTasks = SyncTasks()
-        self.tracked: SyncTracked = SyncTracked()
-        self.schedules: SyncSchedules = SyncSchedules()
+
+    @cached_property
+    def tracked(self) -> SyncTracked:
+        """The verbs of `api.tracked`."""
+        made: SyncTracked = import_dotted(f"{_PARTS}:SyncTracked")()
+        return made
+
+    @cached_property
+    def schedules(self) -> SyncSchedules:
+        """The verbs of `api.schedules`."""
+        made: SyncSchedules = import_dotted(f"{_PARTS}:SyncSchedules")()
+        return made
 
     def run(
         self, function: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs

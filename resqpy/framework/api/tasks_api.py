@@ -21,10 +21,12 @@ from resqpy.engine.plugin import snake_case
 from resqpy.engine.queue.periodic import RecurrentJobs
 from resqpy.engine.queue.queue import ONCE_WITHIN_MS, OnceKeys, Queue, once_words
 from resqpy.framework.api.enqueuer import Enqueuer
-from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.project.registry import Registry
 from resqpy.framework.tasks.arguments import args_of
 from resqpy.framework.tasks.handle import TaskJob, task_words
+
+if TYPE_CHECKING:
+    from resqpy.framework.api.resque import ResqueParts
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -24,8 +24,8 @@ from resqpy.framework.api.api import Api, Bound, api, bind, unbind
 from resqpy.framework.api.resque import ResqueParts
 from resqpy.framework.config.sections import ProcessConfig
 from resqpy.framework.logs.log import get_logger
+from resqpy.framework.process.boot import Boot
 from resqpy.framework.process.health import HealthInitializer, LoopWatch
-from resqpy.framework.process.initializer import Boot
 from resqpy.framework.process.orders import Orders
 from resqpy.framework.process.parts import (
     MetricsInitializer,

@@ -14,25 +14,25 @@ from typing import Any
 
 from resqpy.base.errors import UsageError
 from resqpy.base.imports import import_dotted
-from resqpy.engine.inspect.inspector import Resque
-from resqpy.engine.worker.multi_worker import MultiWorker
-from resqpy.framework.api.scheduler import Scheduler
 from resqpy.framework.config.config import Config
 
-# Our class, and what a replacement must have, with the same signatures.
-PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
+# Our class, which is imported when it is used, and what a replacement must have, with the same signatures.
+PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "queue": (
-        Resque,
+        "resqpy.engine.inspect.inspector:Resque",
         (
             *("enqueue", "enqueue_many", "enqueue_at", "enqueue_in", "delete", "del_by_function"),
             *("del_delayed", "del_delayed_at", "del_queue", "close"),
         ),
     ),
     "multi_worker": (
-        MultiWorker,
+        "resqpy.engine.worker.multi_worker:MultiWorker",
         ("on", "start", "wait", "pause", "resume", "cancel", "stop", "stop_now"),
     ),
-    "scheduler": (Scheduler, ("leader", "master", "on", "start", "wait", "stop")),
+    "scheduler": (
+        "resqpy.framework.api.scheduler:Scheduler",
+        ("leader", "master", "on", "start", "wait", "stop"),
+    ),
 }
 
 
@@ -78,7 +78,7 @@ def part(name: str, config: Config) -> Part:
     shown = f"{config.origin(path)}: {path} ({_name_of(wanted)})"
     if isinstance(wanted, str):
         wanted = _imported(wanted, shown)
-    make = ours if wanted is None else wanted
+    make = import_dotted(ours) if wanted is None else wanted
     if isinstance(make, type):
         check_contract(name, make, shown)
     elif not callable(make):
@@ -108,7 +108,8 @@ def check_contract(kind: str, part: Any, what: str) -> None:
     Raises:
         UsageError: everything that is missing or takes other arguments.
     """
-    ours, names = PARTS[kind]
+    path, names = PARTS[kind]
+    ours = import_dotted(path)
     problems = []
     if missing := [name for name in names if not hasattr(part, name)]:
         problems.append(f"it has no {', '.join(missing)}")

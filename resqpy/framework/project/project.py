@@ -95,7 +95,8 @@ class Project(ProjectDirectory):
 
 def _check_overrides(config: Config, problems: Problems) -> None:
     """Find out early whether the replaced parts can be used."""
-    for name in PARTS:
+    overrides = config.tasks.resque_overrides
+    for name in (each for each in PARTS if getattr(overrides, each) is not None):
         try:
             part(name, config)
         except UsageError as error:
