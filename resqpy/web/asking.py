@@ -58,7 +58,7 @@ def check_host(request: Request, allowed: Collection[str]) -> None:
             421,
             "This is not the host's name",
             f"The request is for the host {name!r}. Start the console with --public-host {name} if this is "
-            "its name; behind nginx, pass the name on: proxy_set_header Host $host;",
+            "its name; behind nginx, pass the name on: proxy_set_header Host $http_host;",
         )
 
 
@@ -89,7 +89,7 @@ def _foreign(why: str) -> Refusal:
         403,
         "This does not come from a page of the console",
         f"{why}. Changes are made from the console's own pages, or with an API token. Behind nginx, pass the "
-        "host on: proxy_set_header Host $host;",
+        "host on: proxy_set_header Host $http_host;",
     )
 
 

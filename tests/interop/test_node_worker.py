@@ -7,11 +7,18 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from resqpy import Queue, RedisOptions
+from resqpy.base import codec
+from resqpy.web.access import Access
+from resqpy.web.app import Console, ConsoleOptions
+from resqpy.web.pages import bulk
 from tests.support.foreign import NodeDriver
 from tests.support.interop_jobs import Ours
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.support.working import working
+from tests.web.conftest import Browser
 
 ARGS: list[list[Any]] = [
     [],
@@ -138,3 +145,39 @@ async def test_both_without_a_namespace(
 
 async def _is_counted(redis: Any, count: int) -> bool:
     return int(await redis.get("stat:processed") or 0) == count
+
+
+async def test_node_works_what_the_console_retries_and_enqueues(
+    node: NodeDriver, redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed job goes back byte for byte, a group as well, a new one is what Node expects."""
+    monkeypatch.setattr(bulk, "_QUICK_S", PATIENCE_S)
+    jobs = [f'{{"class":"echo","queue":"interop","args":[{n},"é",{{"b":1.0}}]}}' for n in range(4)]
+    entries = [f'{{"payload":{each},"exception":"E","queue":"interop"}}' for each in jobs]
+    await redis.rpush("resque:failed", *entries)
+    operator = ConsoleOptions(authenticate=lambda _request: Access("ann", "operator"))
+    console = Console(lambda: RedisOptions(redis_url), operator)
+    async with Browser(console) as ann:
+        one = codec.digest(entries[2].encode())
+        await ann.post(f"/failed/entries/{one}/retry", data={"list": "failed", "at": "2"})
+        group = {"verb": "retry", "class": "echo", "expected": "3"}
+        assert (
+            "done=retried&n=3" in (await ann.post("/failed/bulk", data=group)).headers["location"]
+        )
+        new = {"class": "echo", "queue": "interop", "args": '[4, "é"]', "once": "1"}
+        assert (await ann.post("/enqueue", data=new)).status_code == 303
+    await console.close()
+    waiting = await redis.lrange("resque:queue:interop", 0, -1)
+    assert [each.decode() for each in waiting[:4]] == [jobs[2], *jobs[:2], jobs[3]]
+    await node.call("worker.start", {})
+
+    async def ran() -> bool:
+        return bool(await redis.llen("interop:ran") == 5)
+
+    await wait_for(ran)
+    found = [json.loads(each)["args"] for each in await redis.lrange("interop:ran", 0, -1)]
+    assert sorted(found, key=lambda args: args[0]) == [
+        *([n, "é", {"b": 1}] for n in range(4)),
+        [4, "é"],
+    ]
+    assert await redis.exists("resque:failed", "resque:queue:interop") == 0
