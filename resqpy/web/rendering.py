@@ -214,6 +214,7 @@ DONE = {
     "put_back": ("1 job is back in its queue", "{:,} jobs are back in their queues"),
     "ordered": ("The process has heard it",) * 2,
     "unanswered": ("No answer yet: it obeys when it hears of it, within five minutes",) * 2,
+    "freed": ("The lock is removed",) * 2,
     "cleaned": ("The worker was removed", "The worker was removed"),
 }
 

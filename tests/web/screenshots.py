@@ -43,7 +43,7 @@ PICTURES: dict[str, tuple[str, int, bool]] = {
     "console-overview-dark.png": ("/", 640, True),
     "console-failed.png": ("/failed", 415, False),
     "console-failed-dark.png": ("/failed", 415, True),
-    "console-metrics.png": ("/metrics?period=8h", 712, False),
+    "console-metrics.png": ("/metrics?period=8h&task=ChargeCard", 712, False),
 }
 _WIDTH = 1000
 

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from resqpy import Rate
+from resqpy.base import codec
 from resqpy.embedded import PrivateServer
 from resqpy.embedded.process import find_binary
 from resqpy.store.connection.options import RedisOptions
@@ -221,3 +222,25 @@ async def test_a_redis_user_that_may_not_see_the_slow_log() -> None:
         await console.close()
     assert "Slow log not allowed to this Redis user" in said
     assert "Role master" in said
+
+
+async def test_a_lock_whose_job_is_gone_is_freed(make_console: MakeConsole, redis: Redis) -> None:
+    """By what stands for its name: no secret in it is sent. It is noted, without the secret."""
+    lock = 'lock:Send:mail:[{"to":"ada-1","password":"canary-1"}]'
+    await redis.set(f"resque:{lock}", 4_000_000_000)
+    await redis.set("resque:lock:Ruby:ada-1-2", 4_000_000_000)
+    async with Browser(make_console(authenticate=as_role("admin"))) as eve:
+        page = (await eve.get("/limits?locks=1")).text
+        assert "canary-1" not in page
+        [free] = [
+            action for action, _ in forms(page, "/free") if codec.digest(lock.encode()) in action
+        ]
+        answer = await eve.post(free, data={})
+        assert answer.headers["location"] == "/limits?locks=1&done=freed&n=1"
+        again = await eve.post(free, data={})
+        assert "done=gone" in again.headers["location"]
+        audit = (await eve.get("/audit")).text
+    assert [await redis.exists(f"resque:{each}") for each in (lock, "lock:Ruby:ada-1-2")] == [0, 1]
+    assert "free" in words(audit)
+    assert "ada-1" in audit
+    assert "canary-1" not in audit

@@ -68,6 +68,7 @@ TABLE = {
     "POST /limits/put_back": OPERATOR,
     "POST /limits/put_back/{name}": OPERATOR,
     "POST /limits/{verb}": OPERATOR,
+    "POST /limits/locks/{id}/free": OPERATOR,
     "GET /redis": VIEWER,
     "GET /metrics": VIEWER,
     "GET /audit": ADMIN,

@@ -112,6 +112,7 @@ PAGES = Area(
         Endpoint("/limits/put_back/{name}", limits.put_back_page, scope=OPERATE),
         _change("/limits/put_back/{name}", limits.put_back),
         Endpoint("/limits/{of}/{name}", limits.change_page, scope=OPERATE),
+        _change("/limits/locks/{id}/free", limits.free_lock),
         _change("/limits/{verb}", limits.change),
         _watched("/redis", server.redis_page),
         _watched("/metrics", metrics.metrics_page, HISTORY_S),

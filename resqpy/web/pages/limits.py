@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from resqpy.diagnosis import limiting
 from resqpy.diagnosis.limiting import LimitView, Of, most_text
 from resqpy.store import locks
 from resqpy.web import changing
-from resqpy.web.asking import Refusal, segment
+from resqpy.web.asking import Refusal, raw_of, segment
 from resqpy.web.pages.parts import back, fields_of, number_in, part_of
 from resqpy.web.rendering import page
 from resqpy.web.views import Shown, cut
@@ -77,7 +78,8 @@ async def _page(
         None
         if found is None
         else [
-            (_lock_name(shown, name), locks.ends_ms(found[name])) for name in sorted(found)[:_LOCKS]
+            (_lock_id(name), _lock_name(shown, name), locks.ends_ms(found[name]))
+            for name in sorted(found)[:_LOCKS]
         ]
     )
     return page(
@@ -85,6 +87,22 @@ async def _page(
         more=found is not None and len(found) > _LOCKS, may_see=shown.arguments,
         parked=sum(_parked(views).values()), error=error, fields=fields or {},
     )  # fmt: skip
+
+
+def _lock_id(name: str) -> str:
+    """Stands for the lock: its name may have secrets in it, which are not shown."""
+    return codec.digest(raw_of(name))
+
+
+async def free_lock(visit: Visit) -> Response:
+    """Remove a lock whose job is gone."""
+    wanted = part_of(visit, "id")
+    name = next((each for each in await visit.resque.locks() if _lock_id(each) == wanted), None)
+    if name is None:
+        return back(visit, "/limits", "gone", kept={"locks": 1})
+    what, act = f"lock {_lock_name(Shown(visit), name)}", partial(visit.resque.del_lock, name)
+    done = await changing.audited(visit, "free", what, act)
+    return back(visit, "/limits", "freed" if done else "gone", kept={"locks": 1})
 
 
 def _row(shown: Shown, view: LimitView) -> LimitRow:
