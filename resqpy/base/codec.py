@@ -173,9 +173,23 @@ def encode_job(
             f"the job {class_name!r} has {len(raw)} bytes, the limit is {MAX_PAYLOAD}; "
             "store the data elsewhere and enqueue a reference to it"
         )
-    if ruby and any(fnmatchcase(queue, each) for each in ruby):
+    if _for_ruby(queue, ruby):
         return _as_ruby(raw, class_name, queue, delayed=delayed)
     return raw
+
+
+def _for_ruby(queue: str, ruby: Sequence[str]) -> bool:
+    return bool(ruby) and any(fnmatchcase(queue, each) for each in ruby)
+
+
+def when_due(item: bytes, queue: str, ruby: Sequence[str]) -> bytes:
+    """The text of a delayed job in its queue: the same; in a queue of Ruby's bytes, one in Ruby's order loses
+    the name of the queue at its end, as where Ruby's scheduler enqueues it. `promote.lua` does it as well.
+    """
+    last = f',"queue":"{queue}"}}'.encode()
+    if _for_ruby(queue, ruby) and item.startswith(b'{"class":"') and item.endswith(last):
+        return item[: -len(last)] + b"}"
+    return item
 
 
 def _as_ruby(raw: bytes, class_name: str, queue: str, *, delayed: bool) -> bytes:

@@ -4,10 +4,12 @@ index `timestamps:<item>`, whose key is the item's exact text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from resqpy.base import codec
 from resqpy.base.errors import StoreError
 from resqpy.store import failures
 from resqpy.store.connection.client import MAX_BYTES, Arg, Store, portions
@@ -270,7 +272,10 @@ async def advance(store: Store, second: int, jobs: Sequence[Advance]) -> set[int
     for part in portions(jobs, lambda each: len(each.item.raw)):
         args: list[Arg] = [keys.delayed_member(second), len(part)]
         for each in part:
-            args += (each.item.index - len(gone), each.item.raw, each.queue, keys.queue(each.queue))
+            raw, queue = each.item.raw, each.queue
+            args += (each.item.index - len(gone), raw, queue, keys.queue(queue))
+            there = codec.when_due(raw, queue, store.options.ruby_queues)
+            args.append(b"" if there == raw else there)
             args += (len(each.guards), *guard_words(each.guards))
         reply = await store.run("advance_items", names, args)
         for each, done in zip(part, reply, strict=True):
@@ -385,7 +390,7 @@ async def move_due(
     reply = await run_fenced(
         store, fencing.fence, fencing.token, "promote",
         [keys.schedule, keys.queues, keys.delayed(""), keys.timestamps(""), keys.queue("")],
-        [BATCH, BATCH_BYTES, STEP, int(tell), *looked_at],
+        [BATCH, BATCH_BYTES, STEP, int(tell), lua_patterns(store.options.ruby_queues), *looked_at],
     )  # fmt: skip
     seconds, us, next_s, worked, told, oddities, page = reply
     return Promoted(
@@ -397,6 +402,27 @@ async def move_due(
         member=page[0] if page else b"",
         page=page[1:],
     )
+
+
+def lua_patterns(globs: Sequence[str]) -> bytes:
+    """What names of queues look like to Lua, one a line; sets of characters (`[…]`) are those of ASCII."""
+    lines = (
+        b"^%b$" % b"".join(map(_lua, _GLOB.finditer(each))) for each in globs if each.isprintable()
+    )
+    return b"\n".join(lines)
+
+
+_GLOB = re.compile(r"\[(!?)(\]?[^]]+|\])\]|.")
+
+
+def _lua(found: re.Match[str]) -> bytes:
+    part, negated, chars = found[0], found[1], found[2]
+    if chars is not None:
+        inner = "".join(each if each.isalnum() or each == "-" else f"%{each}" for each in chars)
+        return f"[{'^' if negated else ''}{inner}]".encode()
+    if part in "*?":
+        return b".*" if part == "*" else b"[^\x80-\xbf][\x80-\xbf]*"
+    return (f"%{part}" if part.isascii() and not part.isalnum() else part).encode()
 
 
 # -- deciding on single items --
@@ -531,7 +557,7 @@ def _words(store: Store, decision: Decision, lists: Mapping[str, str]) -> tuple[
     keys, action = store.keys, decision.action
     match action:
         case Enqueue(queue, guards):
-            payload = decision.item
+            payload = codec.when_due(decision.item, queue, store.options.ruby_queues)
             return ("push", queue, keys.queue(queue), payload, len(guards), *guard_words(guards))
         case Fail(entry, _, queue, keep):
             kept = keys.unreadable(keep) if keep else ""

@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4418, 31),
+    "base": (4425, 31),
     "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3277, 16),
@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7274, 32),
+    "store": (7302, 32),
     "testing": (601, 6),
     "tracked": (4311, 20),
     "web": (6675, 53),

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from resqpy import MultiWorker, Queue, RedisOptions
+from resqpy import MultiWorker, Queue, RedisOptions, Resque
 from resqpy.engine.options import ScalingOptions
 from tests.interop.test_node_queue import anything
 from tests.interop.test_ruby_text import FIXED, some_value
 from tests.support.foreign import RubyDriver
+from tests.support.scheduling import schedulers
 from tests.support.waiting import wait_for
 
 LATER_S = int(time.time()) + 100_000
@@ -67,6 +68,29 @@ async def test_each_delayed_one_is_found(
     assert await call("enqueue_delayed_class", "Echo") == 1
     assert await call("dequeue", QUEUE, "Echo", ARGS) == 2
     assert await redis.llen(f"resque:queue:{QUEUE}") == 0
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["due", "early"])
+async def test_a_delayed_one_is_dequeued_when_it_is_due(
+    ruby_scheduler: RubyDriver, redis_url: str, redis: Any, early: bool
+) -> None:
+    """Whoever has delayed it, promoted by our scheduler or moved by hand: as Ruby's scheduler enqueues it."""
+    options = RedisOptions(redis_url, ruby_queues=[QUEUE])
+    at_s = LATER_S if early else int(time.time()) + 2
+    async with Resque(options) as resque, schedulers(options, lease_s=0.4) as start:  # type: ignore[arg-type]
+        await resque.enqueue_at(at_s * 1000, QUEUE, "Echo", ARGS)
+        await ruby_scheduler.call("enqueue_at", at_s, "Echo", [2])
+        if early:
+            assert await resque.enqueue_delayed("Echo") == 2
+        else:
+            await start()
+            await wait_for(lambda: _has(redis, 2))
+    assert await ruby_scheduler.call("dequeue", QUEUE, "Echo", ARGS) == 1
+    assert await ruby_scheduler.call("dequeue", QUEUE, "Echo", [2]) == 1
+
+
+async def _has(redis: Any, count: int) -> bool:
+    return int(await redis.llen(f"resque:queue:{QUEUE}")) == count
 
 
 @pytest.mark.parametrize("by_ruby", [True, False], ids=["theirs", "ours"])

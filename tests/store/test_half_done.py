@@ -66,7 +66,7 @@ async def test_a_delayed_item_that_can_not_be_pushed_or_claimed(store: Store, re
     await redis.set("lease", "me")
     args = ["me", "1", "delayed:5", "2", "i", "ts", "push", "q", "resque:queue:q", "p", *WORDS]
     args += ["j", "ts", "claim", "text", "1", "lock", "first", "60"]
-    keys = ["lease", "list", "resque:queues", "failed", "claimed"]
+    keys = ["lease", "list", "resque:queues", "claimed"]
     await redis.set("claimed", "no list")
     done = await store.run("promote_items", keys, args)
     assert [b"WRONGTYPE" in each for each in done] == [True, True]
@@ -79,7 +79,7 @@ async def test_an_advance_that_fails_at_its_second_job(store: Store, redis: Any)
     """The first has moved, the second stays, with its index."""
     await redis.rpush("list", "a", "b")
     await redis.sadd("ts:b", "delayed:5")
-    args = ["delayed:5", "2", "0", "a", "q", "q", "0", "1", "b", "q", "q", *WORDS]
+    args = ["delayed:5", "2", "0", "a", "q", "q", "", "0", "1", "b", "q", "q", "", *WORDS]
     done = await store.run("advance_items", ["list", "ts:", "resque:queues"], args)
     assert done[0] == 1
     assert b"WRONGTYPE" in done[1]
@@ -232,7 +232,7 @@ async def test_a_second_of_many_digits(store: Store, redis: Any) -> None:
     await redis.zadd("schedule", {MANY_DIGITS: 1, "2": 2})
     await redis.rpush("delayed:2", '{"class":"A","queue":"q","args":[]}')
     keys = ["lease", "lease", "lease", "schedule", "queues", "delayed:", "ts:", "queue:"]
-    await store.run("promote", keys, ["me", 9, 9999, 9, "0"])
+    await store.run("promote", keys, ["me", 9, 9999, 9, "0", ""])
     assert await redis.llen("queue:q") == 1
     await redis.rpush(f"delayed:{MANY_DIGITS}", "x")
     mended = await store.run("mend_delayed", ["schedule", "delayed:"], [MANY_DIGITS])

@@ -165,7 +165,7 @@ async def test_the_fence_is_closed_when_any_key_has_another_value(
     await stand(store)
     fence = [LEASE, RUBY, NODE]
     keys = [store.keys.schedule, store.keys.queues, "a", "b", "c"]
-    args = [1, 1, 1, 0]
+    args: list[Any] = [1, 1, 1, 0, ""]
     await leader.run_fenced(store, fence, "me/1", "promote", keys, args)
     for other in ("me/2", None):
         await redis.set(key, other) if other else await redis.delete(key)

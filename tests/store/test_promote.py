@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
+from resqpy.base import codec
 from resqpy.store import delayed
 from resqpy.store.connection.client import Store
 from resqpy.store.connection.options import RedisOptions
@@ -27,11 +29,15 @@ class Held:
     token: str = "me/1"
 
 
+async def lead(redis: Any) -> None:
+    """Be the leader."""
+    await redis.mset(dict.fromkeys(KEYS, "me/1"))
+
+
 @pytest.fixture
 async def store(redis_url: str, redis: Any) -> AsyncIterator[Store]:
     """A store on the test's Redis, whose leader we are."""
-    for key in KEYS:
-        await redis.set(key, "me/1")
+    await lead(redis)
     made = Store(RedisOptions(url=redis_url))
     yield made
     await made.close()
@@ -195,3 +201,61 @@ async def test_no_index_is_left_of_a_long_second(store: Store, redis: Any) -> No
 
     assert done == [delayed.DONE, delayed.DONE]
     assert await redis.keys("resque:timestamps:*") == []
+
+
+GLOBS = (
+    "low", "lo", "l*", "*w", "l?w", "?", "??", "[lx]ow", "[!l]ow", "[a-m]*", "[]]", "[!]", "[", "a.b", "a%b", "%",
+    "é*", "^low$", "[^]ow", "a-b", "l[o%]w", "", "[]", "**", "l[!-]w",
+)  # fmt: skip
+NAMES = (
+    "low",
+    "lo",
+    "l",
+    "lxw",
+    "l-w",
+    "é",
+    "éa",
+    "a.b",
+    "axb",
+    "a%b",
+    "%",
+    "^low$",
+    "^ow",
+    "]",
+    "[",
+    "a-b",
+    "[]",
+    "b",
+)
+
+
+async def test_a_name_is_in_ruby_s_queues_as_in_python(redis_url: str, redis: Any) -> None:
+    """Each glob means the same to the script that moves most jobs, and to the one that is told what to do."""
+    for glob in filter(None, GLOBS):
+        store = Store(RedisOptions(redis_url, ruby_queues=[glob]))
+        for name in NAMES:
+            await redis.flushdb()
+            await lead(redis)
+            item = f'{{"class":"A","args":[1.0],"queue":"{name}"}}'.encode()
+            await delay(redis, item)
+            await delayed.move_due(store, Held())
+            [there] = await redis.lrange(f"resque:queue:{name}", 0, -1)
+            assert there == codec.when_due(item, name, [glob])
+            assert (there == b'{"class":"A","args":[1.0]}') is fnmatchcase(name, glob), (name, glob)
+        await store.close()
+
+
+async def test_only_what_ruby_wrote_is_changed(redis_url: str, redis: Any) -> None:
+    """Another order, another queue, other blanks: bytes are kept."""
+    await lead(redis)
+    store = Store(RedisOptions(redis_url, ruby_queues=["q"]))
+    items = [
+        b'{"class":"A","queue":"q","args":[]}',
+        b'{"args":[],"class":"A","queue":"q"}',
+        b'{"class":"A","args":[], "queue":"q"}',
+        b'{"class":"A","args":[],"queue":"q" }',
+    ]
+    await delay(redis, *items)
+    await delayed.move_due(store, Held())
+    assert await redis.lrange("resque:queue:q", 0, -1) == items
+    await store.close()

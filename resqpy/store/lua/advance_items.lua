@@ -2,8 +2,8 @@
 --
 -- KEYS 1   delayed:<second>   2  prefix of the timestamps: sets   3  set of queue names
 -- ARGV 1   the member that the sets have for the second           2  number of jobs; for each:
---            its index (a hint that saves a search), its bytes, queue name, queue key, number of
---            guards, guards (guards.lua)
+--            its index (a hint that saves a search), its bytes, queue name, queue key, its bytes there
+--            (empty: the same), number of guards, guards (guards.lua)
 -- Returns  for each job 1 moved, 0 it was gone, -1 a guard forbids it: it stays, or the
 --          error that kept it where it was
 -- Read by  Ruby and Node: delayed:<second>, timestamps:<item>, queues, queue:<name>
@@ -27,7 +27,7 @@ local function push(queue, key, item)
   redis.call('SADD', KEYS[3], queue)
 end
 
-local function advance(place, item, queue, key, guards)
+local function advance(place, item, queue, key, there, guards)
   local set = KEYS[2] .. item
   local indexed = redis.pcall('SREM', set, ARGV[1]) == 1 -- before its own DelayQueueLock is checked
   local fine, taken = pcall(pass, guards)
@@ -35,7 +35,7 @@ local function advance(place, item, queue, key, guards)
   if not fine then
     problem, taken = taken, nil
   elseif taken then
-    fine, problem = pcall(push, queue, key, item)
+    fine, problem = pcall(push, queue, key, there == '' and item or there)
   end
   if taken and fine then
     redis.call('LSET', KEYS[1], place, GONE)
@@ -48,10 +48,10 @@ local function advance(place, item, queue, key, guards)
 end
 
 for n = 1, tonumber(ARGV[2]) do
-  local hint, item, queue, key = tonumber(word()), word(), word(), word()
+  local hint, item, queue, key, there = tonumber(word()), word(), word(), word(), word()
   local guards = read_guards()
   local place = place_of(hint, item)
-  done[n] = place and advance(place, item, queue, key, guards) or 0
+  done[n] = place and advance(place, item, queue, key, there, guards) or 0
 end
 if marked > 0 then redis.call('LREM', KEYS[1], marked, GONE) end
 return done

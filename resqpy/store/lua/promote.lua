@@ -7,7 +7,9 @@
 --      7   prefix of timestamps: sets   8  prefix of queues
 -- ARGV 1   the leader's token           2  maximum items            3  maximum bytes
 --      4   maximum items returned       5  "1": return the items moved
---      6…  names of the tasks whose jobs must be inspected
+--      6   names of queues with Ruby's bytes, a pattern of Lua's a line: their jobs lose the name of the queue
+--          behind all, as `when_due` of codec.py has it
+--      7…  names of the tasks whose jobs must be inspected
 -- Returns  Redis' time (seconds, microseconds), score of the next item or false,
 --          seconds worked on {second, items moved…}, items moved {second, item…} if requested,
 --          malformed members {second, what was done about it…},
@@ -22,7 +24,7 @@ local schedule, queues, lists, sets, queue_prefix = KEYS[4], KEYS[5], KEYS[6], K
 local most, bytes, page_size, tell = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local most_bytes = bytes -- the first item may exceed it
 local looked_at = {}
-for a = 6, #ARGV do looked_at[ARGV[a]] = true end
+for a = 7, #ARGV do looked_at[ARGV[a]] = true end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1])
@@ -43,12 +45,22 @@ local function queue_of(item)
   return type(queue) == 'string' and queue ~= '' and queue or nil
 end
 
+local function when_due(queue, item)
+  for pattern in ARGV[6]:gmatch('[^\n]+') do
+    local last = ',"queue":"' .. queue .. '"}'
+    if queue:match(pattern) and item:sub(1, 10) == '{"class":"' and item:sub(-#last) == last then
+      return item:sub(1, -#last - 1) .. '}'
+    end
+  end
+  return item
+end
+
 local function push(queue, item)
   if not known[queue] then
     if failed(redis.pcall('SADD', queues, queue)) then return false end
     known[queue] = true
   end
-  return not failed(redis.pcall('RPUSH', queue_prefix .. queue, item))
+  return not failed(redis.pcall('RPUSH', queue_prefix .. queue, when_due(queue, item)))
 end
 
 local function read_page(member)
