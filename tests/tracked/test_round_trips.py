@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
 from resqpy.base.model import Job
 from resqpy.engine.definition import definitions
+from resqpy.engine.worker.reporting import Wave
 from resqpy.store.connection.client import Store
+from resqpy.store.exchange import Exchanged, Request
 from resqpy.tracked import records
 from resqpy.tracked.verbs import Tracked
 from tests.support.waiting import wait_for
@@ -76,3 +80,35 @@ async def test_a_job_without_a_record_runs_as_in_a_worker_without_tracked_tasks(
     assert [each.name for each in getattr(of(tracked), "around", ())] == ["Tracking"]
     assert of(Job("other", [], "q", b"")) is None
     assert of(Job("other", [{"_task_id": "x"}], "q", b"")) is not None
+
+
+async def test_no_exchange_has_many(tracked: Tracked, store: Store, redis: Redis) -> None:
+    """However many slots are free, and however many runs end at once: Redis serves nobody else meanwhile."""
+    gate, taken, ended = asyncio.Event(), list[int](), list[int]()
+
+    async def job(_: Any) -> None:
+        await gate.wait()
+
+    async with Workshop(store, {"job": job}, slots=80, queues="jobs") as shop:
+        pool = shop.worker.pool
+        heard, send = pool.reporting._heard, pool.reporting.send
+
+        def noted(wave: Wave, exchanged: Exchanged) -> Exchanged:
+            taken.append(len(exchanged.taken))
+            return heard(wave, exchanged)
+
+        def sent(wave: Wave, names: Sequence[str], **more: Any) -> Request:
+            ended.append(len(wave.ended))
+            return send(wave, names, **more)
+
+        pool.reporting._heard, pool.reporting.send = noted, sent  # type: ignore[method-assign, assignment]
+        await store.call("SET", KEYS.pause, "true")
+        for _ in range(80):
+            await tracked.create("job", queue="jobs")
+        await redis.delete(KEYS.pause)
+        await wait_for(lambda: len(pool.slots.busy) == 80)
+        gate.set()
+        await wait_for(lambda: not pool.slots.busy)
+
+    assert (sum(taken), sum(ended)) == (80, 80)
+    assert max(*taken, *ended) <= 25

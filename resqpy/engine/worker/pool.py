@@ -273,7 +273,7 @@ class Pool:
         while looking and self._names_stale:  # again, if they changed meanwhile
             await self._resolve()
         ended = self.reporting.next_ended(
-            len(self.slots.all), more=looking or (taking and self._more)
+            len(self.slots.all), more=looking or (taking and self._more), taking=taking
         )
         if not taking:  # returned jobs keep their order at the head of their queues
             ended.sort(key=lambda end: -end.run.sequence)

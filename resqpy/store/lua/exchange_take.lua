@@ -5,7 +5,7 @@
 -- Returns  paused, jobs, rows, special, broken, more, looked: as there
 local paused = is_paused(0) and 1 or 0
 
-local jobs, rows, special, broken, next_slot = {}, {}, {}, {}, 1
+local jobs, rows, special, broken, next_slot, claimed = {}, {}, {}, {}, 1, 0
 local beginnings = {} -- of records, by queue
 
 -- Write the record of a slot that has none, or replace that of its successful run, whose end counts then.
@@ -32,6 +32,7 @@ end
 local function tell(index, q, payload, fit, id)
   local large, again = #payload > most, rescued(payload)
   local along = again == '' and take_along(payload, id, run_at)
+  if along then claimed = claimed + 1 end
   local looks = fit and not along and RULES ~= ''
   local locks = looks and take_locks(fit.class, name_of(q), payload, id, again == '') or 0
   if fit and again == '' and not along then
@@ -78,9 +79,9 @@ local function place(q, payload)
   return false
 end
 
--- Limits of an exchange, in bytes examined and moved, because Redis is blocked meanwhile. The first job of an
--- exchange is claimed whatever its size. A large one is not examined.
-local LOOK, MOVE = 65536, 1048576
+-- Limits of an exchange, in bytes examined and moved, and in records claimed along (60 µs each), because Redis is
+-- blocked meanwhile. The first job of an exchange is claimed whatever its size. A large one is not examined.
+local LOOK, MOVE, CLAIM = 65536, 1048576, 25
 -- How many are popped at once, and the size from which they are popped one by one: what exceeds the limits is
 -- pushed back.
 local AT_ONCE, RATHER_LARGE, PARK = 16, 4096, 1000
@@ -89,7 +90,8 @@ local looked, moved, over, overdue = 0, 0, false, false -- overdue: further keys
 local function is_too_much(payload)
   local size = #payload
   local look = size <= LOOKED_AT and size or 0
-  over = parked_jobs >= PARK or (moved > 0 and (moved + size > MOVE or looked + look > LOOK))
+  over = parked_jobs >= PARK or claimed >= CLAIM
+    or (moved > 0 and (moved + size > MOVE or looked + look > LOOK))
   if not over then looked, moved = looked + look, moved + size end
   return over
 end
