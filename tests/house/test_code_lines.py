@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (1119, 16),
     "diagnosis": (3277, 16),
     "embedded": (519, 6),
-    "engine": (7313, 49),
+    "engine": (7321, 49),
     "framework": (9014, 56),
     "plugins": (437, 4),
     "resqpy": (161, 2),

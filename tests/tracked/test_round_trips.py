@@ -101,7 +101,7 @@ async def test_no_exchange_has_many(tracked: Tracked, store: Store, redis: Redis
             ended.append(len(wave.ended))
             return send(wave, names, **more)
 
-        pool.reporting._heard, pool.reporting.send = noted, sent  # type: ignore[method-assign, assignment]
+        pool.reporting._heard, pool.reporting.send = noted, sent  # type: ignore[method-assign]
         await store.call("SET", KEYS.pause, "true")
         for _ in range(80):
             await tracked.create("job", queue="jobs")
