@@ -8,11 +8,10 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from resqpy.base.errors import ImportFailed, printable, repr_of
 
@@ -154,8 +153,7 @@ def _module_of(path: Path) -> ModuleType | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPointObject:
+class EntryPointObject(NamedTuple):  # `dataclasses` would be imported with `resqpy` for it alone
     """What an installed package provides by an entry point.
 
     Attributes:

@@ -18,10 +18,10 @@ from resqpy.embedded.process import (
     end,
     launch,
     major_version,
+    open_lock,
     send_signal,
     wait_until_ready,
 )
-from resqpy.embedded.shared import open_lock
 
 STOP_TIMEOUT_S = 20.0
 RESTART_PAUSE_S = 1.0

@@ -34,6 +34,11 @@ BASE_CONFIG = (
 )
 
 
+def open_lock(path: Path) -> int:
+    """Open a lock's file; not inheritable, because a child's copy would keep the lock."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def check_length(socket_path: Path) -> None:
     """Reject a path that the kernel would reject, with a message that says what to do."""
     length = len(os.fsencode(socket_path))

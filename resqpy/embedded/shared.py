@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Self
 
 from resqpy.base.errors import EmbeddedRedisError
-from resqpy.embedded.process import POLL_S, check_length, find_binary, pid_behind, state, url_of
+from resqpy.embedded.process import (
+    POLL_S,
+    check_length,
+    find_binary,
+    open_lock,
+    pid_behind,
+    state,
+    url_of,
+)
 
 RUNTIME_ROOT = Path("/tmp")  # noqa: S108 - short, and the same in each shell; made private below
 UNREACHABLE_AFTER_S = 10.0
@@ -148,11 +156,6 @@ def look(project_dir: str | os.PathLike[str]) -> tuple[str, bool]:
     """The URL that the server of a project folder has, and whether it runs; nothing is started or written."""
     socket_path = _socket_in(_runtime_path(), _data_path(Path(project_dir)))
     return url_of(socket_path), state(socket_path) == "ready"
-
-
-def open_lock(path: Path) -> int:
-    """Open a lock's file; not inheritable, because a child's copy would keep the lock."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _data_path(project: Path) -> Path:

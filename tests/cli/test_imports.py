@@ -50,6 +50,21 @@ def test_the_door_needs_little(environ: dict[str, str], root: Path) -> None:
     assert len(ours(modules)) <= 15
 
 
+def test_the_keeper_of_an_embedded_redis_needs_little(environ: dict[str, str], root: Path) -> None:
+    """Whoever uses the server first waits for it."""
+    modules = imported(environ, root, "find", way=("-m", "resqpy.embedded"))
+    assert modules & {"dataclasses", "inspect", "hashlib", "tempfile", "asyncio", "click"} == set()
+    names = {
+        "base",
+        "base.errors",
+        "base.imports",
+        "embedded",
+        "embedded.keeper",
+        "embedded.process",
+    }
+    assert ours(modules) == {f"resqpy.{each}" for each in names}
+
+
 def test_enqueueing_needs_little(environ: dict[str, str], root: Path) -> None:
     """A program that only enqueues is no worker, runs no scheduler, and writes no log."""
     code = "import tasks.mail; tasks.mail.fails.sync.enqueue(reason='x')"

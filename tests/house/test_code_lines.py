@@ -19,7 +19,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3277, 16),
-    "embedded": (519, 6),
+    "embedded": (536, 6),
     "engine": (7321, 49),
     "framework": (9014, 56),
     "plugins": (437, 4),
