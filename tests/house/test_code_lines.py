@@ -25,7 +25,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "plugins": (437, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
-    "store": (7302, 32),
+    "store": (7304, 32),
     "testing": (601, 6),
     "tracked": (4311, 20),
     "web": (6675, 53),
