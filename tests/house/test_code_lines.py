@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4425, 31),
+    "base": (4497, 32),
     "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3277, 16),
@@ -28,7 +28,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "store": (7304, 32),
     "testing": (601, 6),
     "tracked": (4311, 20),
-    "web": (6675, 53),
+    "web": (6678, 53),
 }
 NOT_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,

@@ -402,8 +402,11 @@ async def test_schedules(ann: Browser, redis: Redis) -> None:
     """A schedule of Ruby's runs now, and is paused."""
     schedule = {"class": "Report", "queue": "reports", "every": "1h"}
     await redis.hset("resque:persistent_schedules", "hourly", json.dumps(schedule))
+    nightly = {"class": "Report", "queue": "reports", "cron": "0 3 * * mon-fri Europe/Berlin"}
+    await redis.hset("resque:persistent_schedules", "nightly", json.dumps(nightly))
     page = (await ann.get("/schedules")).text
     assert "hourly Report" in words(page)
+    assert "0 3 * * mon-fri Europe/Berlin at 03:00, Monday to Friday" in words(page)
 
     answer = await ann.post("/schedules/hourly/run", data={})
     assert answer.headers["location"] == "/schedules?done=enqueued&n=1"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from resqpy.base.cron.words import cron_words
 from resqpy.diagnosis import texts
 from resqpy.engine.inspect.schedule_view import ScheduleView
 from resqpy.schedules.schedule import RESTING, Schedule
@@ -23,12 +24,14 @@ class ScheduleRow:
     """A schedule.
 
     Attributes:
+        words: its cron expression in words, if it is a common one.
         late: its next time has passed by more than a minute.
     """
 
     name: str
     kind: str
     timing: str
+    words: str
     class_name: str
     queue: str
     state: str
@@ -45,6 +48,7 @@ def _row(entry: Schedule, now_ms: int) -> ScheduleRow:
         name=entry.name,
         kind=entry.kind,
         timing=cut(entry.timing, 80),
+        words=cron_words(entry.timing),
         class_name=cut(entry.class_name),
         queue=cut(entry.queue),
         state=entry.state,
