@@ -23,7 +23,7 @@ from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.locks import RubyKeys, patiently
+from resqpy.plugins.locks import RubyKeys, args_as_sent, patiently
 from resqpy.store import locks
 
 EXPONENTIAL = "exponential"
@@ -209,17 +209,17 @@ class Retry(Plugin):
 
     def _keys(self, run: Run) -> tuple[str, str]:
         """Of the count and of the last error."""
-        keys, name = run.store.keys, run.class_name
+        keys, name, args = run.store.keys, run.class_name, args_as_sent(run)
         if self.ruby:
-            joined = self.ruby.joined(run.args)
+            joined = self.ruby.joined(args)
             return keys.ruby_retry(name, joined), keys.ruby_retry(name, joined, "failure-")
-        args = codec.retry_args(run.args)
-        return keys.retry(name, args), keys.retry_failure(name, args)
+        text = codec.retry_args(args)
+        return keys.retry(name, text), keys.retry_failure(name, text)
 
 
 def _failure(run: Run, error: BaseException) -> bytes:
     return job_records.encode_retry_failure(
-        args=run.args,
+        args=args_as_sent(run),
         class_name=run.class_name,
         queue=run.queue,
         error=told(error),

@@ -22,7 +22,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "embedded": (536, 6),
     "engine": (7321, 49),
     "framework": (9014, 56),
-    "plugins": (437, 4),
+    "plugins": (439, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),
     "store": (7304, 32),

@@ -142,6 +142,33 @@ async def test_the_limit_counts_attempts_and_the_last_error_fails_the_job(
     assert all(isinstance(info["err"], Boom) for info in infos)
 
 
+@pytest.mark.parametrize("keys", ["node", "ruby"], ids=["js", "rb"])
+@pytest.mark.parametrize("fails", [3, 1])
+async def test_a_task_that_changes_its_arguments(
+    make_stage: MakeStage, keys: str, fails: int
+) -> None:
+    """The count goes by what was sent: three attempts are the last, and a success forgets it."""
+    runs = 0
+
+    def change(given: list[Any], more: dict[str, Any]) -> None:
+        nonlocal runs
+        runs += 1
+        given.append(runs)
+        more["runs"] = runs
+        if runs <= fails:
+            raise Boom
+
+    options: Any = {"keys": keys, "ruby_version": "3.3"} if keys == "ruby" else {}
+    stage = make_stage(job=retried(change, retryLimit=3, **options))
+    await stage.queue.enqueue("q", "job", [[1], {}])
+    for _ in range(5):
+        await stage.drain()
+        await stage.come_due()
+    assert runs == min(fails + 1, 3)
+    assert await stage.redis.llen("resque:failed") == (fails == 3)
+    assert await stage.redis.keys("resque:*resque-retry:*") == []
+
+
 async def test_a_success_forgets_the_count(make_stage: MakeStage) -> None:
     """The next job with these arguments has all its attempts again."""
     stage = make_stage(job=retried(Flaky(2), retryLimit=3))
