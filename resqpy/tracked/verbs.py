@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -108,7 +109,7 @@ class Tracked(TaskQueries):
         await self._hear_time()
         definition, record = self._new(task_type, payload, options)
         if (shadow := shadow_run()) is not None:
-            shadow.note(NotedJob(record.type, record.queue, [payload or {}]))
+            shadow.note(NotedJob(record.type, record.queue, [json.loads(record.payload)]))
             return self._task(record)
         guards = EnqueueGuards(self.store, definition, record)
         await guards.before()

@@ -362,3 +362,41 @@ async def test_limits_of_what_is_outside(redis_url: str, redis: Any) -> None:
 
     assert (kept, outcomes["failed"]) == ([1, None, True], [])
     assert await redis.hexists("resque:resqpy:limits", "{shut}bank")
+
+
+async def test_one_class_takes_no_room_from_another(redis_url: str, redis: Any) -> None:
+    """Of what comes too fast it is counted how much did not run; nothing is left unknown."""
+    go = asyncio.Event()
+
+    async def slow(_: int) -> None:
+        await go.wait()
+
+    async def quick(_: int) -> None:
+        pass
+
+    jobs = {name: define(name, job, shadow=True) for name, job in (("job", slow), ("quick", quick))}
+    async with Resque(redis_url) as resque, working(redis_url, jobs, "mail"):
+        for name in jobs:
+            await migrate(resque.store, name, MAILS)
+        for first in range(0, 300, 10):
+            await _send(redis, 10, first)
+            await wait_for(lambda last=first + 10: _sent(redis, last))  # type: ignore[misc]
+        await redis.rpush("resque:queue:mail", *['{"class":"quick","queue":"mail","args":[1]}'] * 7)
+        await wait_for(lambda: _sent(redis, 307))
+        go.set()
+        await _ran(resque, 7, "quick")
+        slow_rule = await _ran(resque, 105)
+        await wait_for(lambda: _none_is_unknown(resque))
+        slow_rule = (await migrations(resque.store))["job"]
+
+    assert slow_rule.count("shadow_succeeded") == slow_rule.count("copied") == 105
+    assert slow_rule.count("passed") == 195
+
+
+async def _sent(redis: Any, count: int) -> bool:
+    return bool(await redis.llen("resque:queue:mail.ruby") >= count)
+
+
+async def _none_is_unknown(resque: Resque) -> bool:
+    rule = (await migrations(resque.store))["job"]
+    return rule.count("copied") == rule.count("shadow_succeeded")

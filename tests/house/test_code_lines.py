@@ -27,7 +27,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "schedules": (721, 4),
     "store": (7304, 32),
     "testing": (601, 6),
-    "tracked": (4311, 20),
+    "tracked": (4312, 20),
     "web": (6678, 53),
 }
 NOT_CODE = {

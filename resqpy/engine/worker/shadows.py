@@ -15,7 +15,6 @@ from typing import Any
 from resqpy.base import codec
 from resqpy.base.clock import Clock
 from resqpy.base.concurrency.own_tasks import OwnTask, own_task
-from resqpy.base.errors import StoreError
 from resqpy.base.shadowing import NotedJob, Shadow, begin_shadow
 from resqpy.engine.definition import Definition, Definitions
 from resqpy.engine.lifecycle import Outcome, OutcomeKind
@@ -65,6 +64,7 @@ class Shadows:
         self._worker = worker
         self._threads = ThreadRunner(_AT_ONCE)
         self._waiting: deque[Copy] = deque()
+        self._held: Counter[str] = Counter()  # of those that wait, by class
         self._passed: Counter[str] = Counter()
         self._able: dict[str, Definition] = {}
         self._tasks: set[OwnTask[Any]] = set()
@@ -72,13 +72,16 @@ class Shadows:
         self._closed = False
 
     def take(self, copies: Sequence[Copy]) -> None:
-        """Run them, as far as there is room; of the others it is counted that they did not run."""
+        """Run them, as far as there is room for their class; of the others it is counted that they did not run."""
         if self._closed:
             return
-        room = _WAITING - len(self._waiting)
-        self._waiting.extend(copies[:room])
-        self._passed.update(each.class_name for each in copies[room:])
-        while self._busy < min(_AT_ONCE, len(self._waiting)):
+        for each in copies:
+            if self._held[each.class_name] < _WAITING:
+                self._held[each.class_name] += 1
+                self._waiting.append(each)
+            else:
+                self._passed[each.class_name] += 1
+        for _ in range(min(_AT_ONCE - self._busy, len(self._waiting))):
             self._busy += 1
             self._start(self._work(), "shadow runs", None)
 
@@ -91,7 +94,12 @@ class Shadows:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._follow(self._waiting.popleft())
+                copy = self._waiting.popleft()
+                self._held[copy.class_name] -= 1
+                try:
+                    await self._follow(copy)
+                except Exception as error:  # it is one of those of which nothing is known
+                    tell_error(self._events, error)
         finally:
             self._busy -= 1
 
@@ -116,10 +124,7 @@ class Shadows:
         if outcome is not None:
             outcome["ms"] = ms
         passed = self._passed.pop(copy.class_name, 0)
-        try:
-            await note_shadow(self._store, copy, ended, ms, outcome, passed=passed)
-        except StoreError as problem:  # the run is one of those of which nothing is known
-            tell_error(self._events, problem)
+        await note_shadow(self._store, copy, ended, ms, outcome, passed=passed)
 
     def _enable(self, run: Run) -> bool:
         """Leave out of the task what has effects of ours: locks, retries; False: it may not run."""
