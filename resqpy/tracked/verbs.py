@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
+from resqpy.base import codec
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
 from resqpy.base.errors import UnknownTask, UsageError
 from resqpy.base.imports import listed, near_match
@@ -109,7 +109,7 @@ class Tracked(TaskQueries):
         await self._hear_time()
         definition, record = self._new(task_type, payload, options)
         if (shadow := shadow_run()) is not None:
-            shadow.note(NotedJob(record.type, record.queue, [json.loads(record.payload)]))
+            shadow.note(NotedJob(record.type, record.queue, [codec.decode_text(record.payload)]))
             return self._task(record)
         guards = EnqueueGuards(self.store, definition, record)
         await guards.before()
