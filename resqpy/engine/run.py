@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resqpy.base import activejob, codec, periodic
 from resqpy.base.clock import SYSTEM_CLOCK, Clock
+from resqpy.base.errors import PayloadError
 from resqpy.base.model import Job, WorkerId
 from resqpy.base.php import PhpStatus
 from resqpy.engine.lifecycle import PLAIN, Command, JobLifecycle, Outcome
@@ -102,6 +103,13 @@ class Run:
     def args(self) -> list[Any]:
         """The job's arguments."""
         return self.job.args
+
+    def args_as_sent(self) -> list[Any]:
+        """The arguments as they were sent; those of the run may have been changed since, by its task for one."""
+        try:
+            return codec.decode_job(self.job.raw, self.queue).args
+        except PayloadError:
+            return []
 
     @property
     def class_name(self) -> str:

@@ -154,14 +154,9 @@ class KeyedLock(Plugin):
         return _checked(own(job))
 
 
-def args_as_sent(run: Run) -> Sequence[Any]:
-    """The arguments as they were sent; those of the run may have been changed since, by its task for one."""
-    return codec.decode_job(run.job.raw, run.queue).args
-
-
 def key_parts(job: AnyJob) -> tuple[str, str, str]:
     """The parts of a lock's name: the task, the queue, the arguments as JavaScript's JSON."""
-    args = args_as_sent(job) if isinstance(job, Run) and job.claim.locks else job.args
+    args = job.args_as_sent() if isinstance(job, Run) and job.claim.locks else job.args
     return job.class_name, job.queue, codec.lock_args(args)
 
 

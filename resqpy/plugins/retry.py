@@ -23,7 +23,7 @@ from resqpy.engine.lifecycle import Attempts, Outcome, OutcomeKind, RetryPolicy
 from resqpy.engine.plugin import CallNext, Plugin
 from resqpy.engine.run import Run
 from resqpy.engine.traceback_text import lines_of
-from resqpy.plugins.locks import RubyKeys, args_as_sent, patiently
+from resqpy.plugins.locks import RubyKeys, patiently
 from resqpy.store import locks
 
 EXPONENTIAL = "exponential"
@@ -209,7 +209,7 @@ class Retry(Plugin):
 
     def _keys(self, run: Run) -> tuple[str, str]:
         """Of the count and of the last error."""
-        keys, name, args = run.store.keys, run.class_name, args_as_sent(run)
+        keys, name, args = run.store.keys, run.class_name, run.args_as_sent()
         if self.ruby:
             joined = self.ruby.joined(args)
             return keys.ruby_retry(name, joined), keys.ruby_retry(name, joined, "failure-")
@@ -219,7 +219,7 @@ class Retry(Plugin):
 
 def _failure(run: Run, error: BaseException) -> bytes:
     return job_records.encode_retry_failure(
-        args=args_as_sent(run),
+        args=run.args_as_sent(),
         class_name=run.class_name,
         queue=run.queue,
         error=told(error),

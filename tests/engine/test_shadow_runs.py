@@ -226,6 +226,23 @@ async def test_plain_functions_and_their_threads(redis_url: str, redis: Any) -> 
     assert await redis.exists("resque:pause:queue:mail", "resque:queue:post") == 0
 
 
+@pytest.mark.parametrize("more", [1, object()])
+async def test_what_was_sent_is_kept(redis_url: str, redis: Any, more: object) -> None:
+    """Whatever its task makes of its arguments; JSON may have no form for that."""
+
+    def job(given: list[object]) -> None:
+        given.append(more)
+
+    ours = define("job", job, shadow=True)
+    async with Resque(redis_url) as resque, working(redis_url, {"job": ours}, "mail") as worker:
+        await migrate(resque.store, "job", MAILS)
+        await redis.rpush("resque:queue:mail", '{"class":"job","queue":"mail","args":[[0]]}')
+        await _ran(resque, 1)
+        [outcome] = (await shadow_outcomes(resque.store, "job"))["succeeded"]
+        assert worker.errors == ""
+    assert outcome["args"] == "[[0]]"
+
+
 async def test_only_tasks_that_ask_for_it(redis_url: str, redis: Any) -> None:
     """Others might send a real mail: they do not run."""
     ran = list[int]()

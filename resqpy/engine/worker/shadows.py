@@ -168,7 +168,7 @@ def _told(run: Run, outcome: Outcome, shadow: Shadow) -> dict[str, Any]:
     said = codec.decode_lenient(run.job.raw)
     told: dict[str, Any] = {
         "key": job_key(said) if isinstance(said, Mapping) else "",
-        "args": _cut(codec.json_text(run.args), _MOST_ARGS),
+        "args": _cut(codec.json_text(run.args_as_sent()), _MOST_ARGS),
     }
     if outcome.error is not None:
         told["error"] = _cut(f"{type(outcome.error).__name__}: {outcome.error}", _MOST_TEXT)
