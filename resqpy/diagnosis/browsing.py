@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resqpy.base import codec, reading
@@ -209,7 +209,7 @@ async def queue_page(resque: Resque, queue: str, start: int, size: int = PAGE) -
         ]
     )
     [told] = await queues.lengths_told(store, [queue], [length], parked)
-    rows = [(start + n, _job(raw, queue)) for n, raw in enumerate(raws)]
+    rows = [(start + n, brief_job(raw, queue)) for n, raw in enumerate(raws)]
     if isinstance(told, NoList):
         return JobsPage(rows, told)
     return JobsPage(rows, length, told - length)
@@ -219,7 +219,7 @@ async def queue_page(resque: Resque, queue: str, start: int, size: int = PAGE) -
 # answered.
 
 
-def _job(raw: bytes, queue: str | None = None) -> Job:
+def brief_job(raw: bytes, queue: str | None = None) -> Job:
     """A job for a row; None: of its own queue."""
     where = codec.delayed_queue(raw[:_LARGE]) or "" if queue is None else queue
     if len(raw) <= _LARGE:
@@ -253,6 +253,44 @@ def _text_in(raw: bytes, name: bytes) -> str | None:
 
 def _too_large(raw: bytes) -> str:
     return f"it has {len(raw) / 2**20:,.1f} MiB, too much for a list"
+
+
+@dataclass(frozen=True)
+class FoundJobs:
+    """Jobs of a queue that were looked for.
+
+    Attributes:
+        rows: each with its position.
+        looked_at: how many jobs.
+        end: where the next look begins; None: the queue ends there.
+    """
+
+    rows: Sequence[tuple[int, Job]]
+    looked_at: int
+    end: int | None
+
+
+async def find_jobs(
+    resque: Resque, queue: str, match: Callable[[bytes], Job | None], start: int
+) -> FoundJobs:
+    """Jobs of a queue from a position on, the next to run first: a page of them, among five thousand.
+
+    Args:
+        match: reads one, if it is looked for.
+    """
+    key = resque.store.keys.queue(queue)
+    rows: list[tuple[int, Job]] = []
+    at, over = start, False
+    while not over and len(rows) < PAGE and at < start + _LOOK:
+        first = at
+        [raws] = await resque.store.look([("LRANGE", key, first, first + _WINDOW - 1)])
+        for at, raw in enumerate(raws, first + 1):
+            if (job := match(raw)) is not None:
+                rows.append((at - 1, job))
+            if len(rows) == PAGE:
+                break
+        over = at < first + _WINDOW and at == first + len(raws)
+    return FoundJobs(rows, at - start, None if over else at)
 
 
 async def is_queue(store: Store, name: str) -> bool:
@@ -462,7 +500,7 @@ async def delayed_page(resque: Resque, since: int = 0, size: int = PAGE) -> Dela
             break
         shown += len(raws)
         if length:
-            times.append(DueTime(second, [*map(_job, raws)], length))
+            times.append(DueTime(second, [*map(brief_job, raws)], length))
     return DelayedPage(times, total, later)
 
 
@@ -480,4 +518,4 @@ async def due_page(resque: Resque, second: int, start: int) -> JobsPage:
     length, raws = await resque.store.look(
         [("LLEN", key), ("LRANGE", key, start, start + PAGE - 1)]
     )
-    return JobsPage([(start + n, _job(raw)) for n, raw in enumerate(raws)], length)
+    return JobsPage([(start + n, brief_job(raw)) for n, raw in enumerate(raws)], length)

@@ -54,6 +54,13 @@ class Shown:
         task = self._tasks.get(job.class_name or "")
         return self.brief(shown_args(task, job.args, self._brief)) if self.arguments else None
 
+    def args_line(self, job: Job) -> str:
+        """All arguments of a job, without secrets, as they are looked through; "": who asks may not see them."""
+        if not self.arguments:
+            return ""
+        task = self._tasks.get(job.class_name or "")
+        return texts.compact(shown_args(task, job.args, self._redaction), self._redaction)
+
     def whole_args(self, job: FailedJob) -> str | None:
         """Those of a job on a page of its own."""
         task = self._tasks.get(job.class_name or "")

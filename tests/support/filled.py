@@ -54,6 +54,7 @@ PATHS = (
     "/queues?q=mail",
     f"/queues/{DEEP}",
     f"/queues/{DEEP}?from=400000",
+    f"/queues/{DEEP}?class=Nobody",
     "/failed",
     "/failed/entries",
     "/failed/entries?class=Task7",

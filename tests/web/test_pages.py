@@ -622,3 +622,41 @@ async def test_how_many_workers_take_the_jobs_of_a_queue(ann: Browser, redis: Re
     assert "mail 0 – – 6 running" in seen
     assert "mail^5 0 – – 7 running" in seen
     assert "other 0 – – 2 running" in seen
+
+
+async def test_a_job_is_looked_for_in_a_queue(
+    ann: Browser, make_console: MakeConsole, redis: Redis
+) -> None:
+    """By a part of its task's name and of its arguments; it says how far it looked, and goes on from there."""
+    jobs = [
+        json.dumps({"class": f"Task{n % 3}", "args": [{"to": f"ada-{n}", "password": "canary-1"}]})
+        for n in range(12_000)
+    ]
+    await redis.sadd("resque:queues", "mail")
+    await redis.rpush(QUEUE, *jobs, '{"class":"Other","args":["\\u00fcber \\"x\\""]}', "{")
+    for query, found in (
+        (
+            "q=ada-4321",
+            "1 found among 5,000 of 12,002 · search on → # Task Arguments Actions 4,322 Task1",
+        ),
+        ("class=Other", "0 found among 5,000 of 12,002 · search on → None of these"),
+        ("class=Other&from=10000", "1 found among 2,002 of 12,002, from job 10,001 on # Task"),
+        ("q=%C3%BCber&from=10000", "1 found among 2,002"),
+        ("q=ada-2&class=Task2", "50 found among"),
+        ("q=canary-1", "0 found among 5,000"),
+    ):
+        said = words((await ann.get(f"/queues/mail?{query}")).text)
+        assert found in said, (query, said[:400])
+    page = (await ann.get("/queues/mail?class=Other")).text
+    seen = 1
+    while link := re.findall(r'href="([^"]+)">search on', page):
+        page = (await ann.get(link[0].replace("&amp;", "&"))).text
+        seen += 1
+    assert (seen, "1 found" in page) == (3, True)
+    action, fields = forms(page, "/remove")[0]
+    await ann.post(action, data=fields)
+    assert await redis.llen(QUEUE) == 12_001
+    async with Browser(make_console(authenticate=as_role("viewer"))) as viewer:
+        assert "Text in the arguments" not in (await viewer.get("/queues/mail")).text
+        assert (await viewer.get("/queues/mail?q=ada-1")).status_code == 403
+        assert "50 found" in (await viewer.get("/queues/mail?class=Task1")).text

@@ -9,9 +9,11 @@ from functools import partial
 
 from starlette.responses import Response
 
-from resqpy.base.model import QueuePause, RunningLimit
+from resqpy.base.model import Job, QueuePause, RunningLimit
 from resqpy.diagnosis.browsing import (
     PAGE,
+    brief_job,
+    find_jobs,
     find_near,
     is_queue,
     queue_page,
@@ -35,6 +37,8 @@ class QueueView:
         waiting: a `NoList` if its key is not a list.
         parked: how many wait for a limit of their task, beside the list.
         start: the position of the first row.
+        looked_at: of a search: how many jobs it looked at; None: all are shown.
+        end: where it goes on; None: it has seen all.
     """
 
     name: str
@@ -44,6 +48,8 @@ class QueueView:
     limit: RunningLimit | None
     rows: Sequence[JobRow]
     start: int
+    looked_at: int | None = None
+    end: int | None = None
 
 
 async def all_queues(visit: Visit) -> Response:
@@ -61,21 +67,46 @@ async def one_queue(visit: Visit) -> Response:
     """The jobs of a queue, the next first."""
     name, start = part_of(visit, "name"), number_in(visit.request.query_params, "from")
     store, shown = visit.resque.store, Shown(visit)
-    found, pauses, limits = await asyncio.gather(
-        queue_page(visit.resque, name, start),
+    task, text = text_in(visit, "class"), text_in(visit, "q")
+    if text and not shown.arguments:
+        raise Refusal(403, "You may not look for arguments", "Your role does not see them.")
+    sought = task or text
+    match = partial(_sought, shown, name, task, text)
+    found, page_of, pauses, limits = await asyncio.gather(
+        find_jobs(visit.resque, name, match, start) if sought else nothing(),
+        queue_page(visit.resque, name, start, 1 if sought else PAGE),
         overview.queue_pauses(store, [name]),
         visit.resque.running_limits(),
     )
     view = QueueView(
         name,
-        found.total,
-        found.parked,
+        page_of.total,
+        page_of.parked,
         pauses.get(name),
         limits.get(name),
-        [job_row(shown, at, job) for at, job in found.rows],
+        [job_row(shown, at, job) for at, job in (found or page_of).rows],
         start,
+        found.looked_at if found else None,
+        found.end if found else None,
     )
-    return page(visit, "queue", view=view, size=PAGE)
+    return page(visit, "queue", view=view, size=PAGE, task=task, text=text, may_see=shown.arguments)
+
+
+async def nothing() -> None:
+    """Where nothing is looked for."""
+
+
+def _sought(shown: Shown, queue: str, task: str, text: str, raw: bytes) -> Job | None:
+    """A job, if its task has one text in its name and its arguments have another, as they are shown: nobody finds
+    by trying what is hidden from them.
+    """
+    if b"\\" not in raw:  # no character is written in another way than it is
+        plain = (each for each in (task, text) if each.isalnum())
+        if not all(each.encode("utf-8", "surrogateescape") in raw for each in plain):
+            return None
+    job = brief_job(raw, queue)
+    fits = task in (job.class_name or "") and (not text or text in shown.args_line(job))
+    return job if fits else None
 
 
 async def pause_queue(visit: Visit) -> Response:
