@@ -161,8 +161,8 @@ HEAD = "from resqpy import Input, Task, task\n"
 
 
 NO_RUBY_KEYS = (
-    "2: task a: keys: 'ruby' needs inputs by their places, as Ruby's perform has: "
-    "write run(self, id, why, /)"
+    "2: task a: keys of Ruby's plugins need inputs by their places, as Ruby's perform has: write "
+    "run(self, id, why, /); or give the plugin the option ruby_version, where Ruby's perform takes one hash"
 )
 
 
