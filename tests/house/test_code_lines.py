@@ -20,7 +20,7 @@ MAXIMUM: dict[str, tuple[int, int]] = {
     "contrib": (1119, 16),
     "diagnosis": (3300, 16),
     "embedded": (536, 6),
-    "engine": (7327, 49),
+    "engine": (7332, 49),
     "framework": (9014, 56),
     "plugins": (439, 4),
     "resqpy": (161, 2),
