@@ -114,8 +114,9 @@ class KeyedLock(Plugin):
         lock_timeout: seconds (node-resque's unit) or a timedelta; default 3600. key: the name of the key,
             or a function of the job that returns it. It is used unchanged, without the namespace, as in
             node-resque; on a Cluster it needs the hash tag. keys: "ruby": the keys of resque-lock-timeout,
-            so that Ruby's jobs of the same class and arguments count; default "node". ruby_version: which
-            Ruby writes these keys, such as "3.3"; needed only where an argument is an object.
+            so that Ruby's jobs of the same class and arguments count; default "node". With key it says whose
+            rules that key has. ruby_version: which Ruby writes these keys, such as "3.3"; needed only where
+            an argument is an object.
     """
 
     hook_timeout: ClassVar[Duration | None] = None  # it waits for Redis as long as necessary
@@ -130,10 +131,9 @@ class KeyedLock(Plugin):
         timeout = self.option("lock_timeout", DEFAULT_LOCK_TIMEOUT)
         self.lock_timeout_s: int = lock_seconds(timeout, "lock_timeout")
         self.ruby = RubyKeys.of(self, self.gems)
-        self.positional = self.ruby is not None and self.ruby.arrow is None
         self._own_key: OwnKey | None = self.option("key", None)
-        if self.ruby and self._own_key is not None:
-            raise UsageError("key and keys can't be combined: give one of them")
+        named_here = self._own_key is not None
+        self.positional = self.ruby is not None and self.ruby.arrow is None and not named_here
         if self._own_key is not None and not callable(self._own_key):
             _checked(self._own_key)
 
@@ -236,10 +236,10 @@ class JobLock(KeyedLock):
     def key_of(self, run: Run) -> JobLockKey:
         """The lock of a run."""
         keys = run.store.keys
-        if self.ruby:
+        lock = self.own_key(run)
+        if lock is None and self.ruby:
             lock = keys.ruby_lock(run.class_name, self.ruby.joined(run.args))
-        else:
-            lock = self.own_key(run) or keys.job_lock(*key_parts(run))
+        lock = lock or keys.job_lock(*key_parts(run))
         return JobLockKey(
             lock, keys.job_locks(str(run.worker_id)), self.lock_timeout_s, bool(self.ruby)
         )
@@ -342,11 +342,13 @@ class QueueLock(KeyedLock):
         return (locks.lock_command(self._key(run.store.keys, run), self.lock_timeout_s),)
 
     def _key(self, keys: Keys, job: AnyJob) -> str:
+        if (own := self.own_key(job)) is not None:
+            return own
         if self.ruby and self.ruby.gem == RESQUE_LOCK:
             return keys.resque_lock(job.class_name, self.ruby.inspected(job.args))
         if self.ruby:
             return keys.ruby_lock(job.class_name, self.ruby.joined(job.args), "loner:")
-        return self.own_key(job) or keys.queue_lock(*key_parts(job))
+        return keys.queue_lock(*key_parts(job))
 
 
 class DelayQueueLock(Plugin):

@@ -172,6 +172,27 @@ async def test_resque_lock_of_ruby_s(make_stage: MakeStage, over_in_s: int, fine
     assert bool(await stage.queue.enqueue("q", "job", [1, "x"])) is fine
 
 
+async def test_a_key_of_the_class_with_ruby_s_rules(make_stage: MakeStage) -> None:
+    """What Ruby's class says by `lock` or `identifier` of its own; then an object may be an argument."""
+    gate = Gate()
+    graph = {"keys": "resque-lock", "key": "resque:network-graph"}
+    stage = make_stage(
+        job=task(gate, "QueueLock", **graph),
+        other=task(gate, "JobLock", key=lambda job: f"resque:lock:X:{job.args[0]['id']}"),
+    )
+    await stage.redis.set("resque:lock:X:7", int(time.time()) - 60)  # Ruby's, and over
+    assert await stage.queue.enqueue("q", "job", [{"id": 1}])
+    assert not await stage.queue.enqueue("q", "job", [{"id": 2}])
+    await stage.queue.enqueue("q", "other", [{"id": 7}])
+    async with stage.working(2):
+        await stage.until_running(2)
+        assert not await stage.queue.enqueue("q", "job", [{"id": 2}])
+        assert int(await stage.redis.get("resque:lock:X:7")) > time.time()
+        gate.open.set()
+        await stage.until_idle()
+    assert await stage.redis.keys("resque:lock:*") == await stage.redis.keys("*graph") == []
+
+
 @pytest.mark.parametrize("tries", [1, 2])
 async def test_resque_lock_is_free_after_each_failure(make_stage: MakeStage, tries: int) -> None:
     """Also after one that is retried: the retry takes it again when it is due, as in Ruby."""
@@ -210,10 +231,10 @@ async def test_resque_lock_stays_with_a_job_that_a_stop_puts_back(make_stage: Ma
         ("JobLock", {"keys": "ruby", "rubyVersion": 3.4}),
         ("QueueLock", {"keys": "ruby", "ruby_version": "three"}),
         ("QueueLock", {"ruby_version": "3.4"}),
-        ("QueueLock", {"keys": "ruby", "key": "x"}),
+        ("QueueLock", {"keys": "ruby", "key": ""}),
     ],
 )
 def test_wrong_options(plugin: str, options: dict[str, Any]) -> None:
     """When the task is defined."""
-    with pytest.raises(UsageError, match=r"keys|ruby_version"):
+    with pytest.raises(UsageError, match=r"key|ruby_version"):
         define("job", print, plugins=[plugin], plugin_options={plugin: options})
