@@ -92,11 +92,11 @@ async def test_waiting_jobs(ann: Browser, redis: Redis) -> None:
 
     answer = await ann.post(action, data=fields)
 
-    assert answer.headers["location"] == "/queues/mail?done=removed&n=1"
+    assert answer.headers["location"] == "/queues/mail?from=50&done=removed&n=1"
     assert await redis.lrange(QUEUE, 0, -1) == jobs[7:52] + jobs[53:]
     assert "1 entry was removed" in (await ann.get(answer.headers["location"])).text
     again = await ann.post(action, data=fields)
-    assert again.headers["location"] == "/queues/mail?done=gone&n=1"
+    assert again.headers["location"] == "/queues/mail?from=50&done=gone&n=1"
 
 
 async def test_pause_and_resume(ann: Browser, redis: Redis) -> None:
@@ -654,7 +654,8 @@ async def test_a_job_is_looked_for_in_a_queue(
         seen += 1
     assert (seen, "1 found" in page) == (3, True)
     action, fields = forms(page, "/remove")[0]
-    await ann.post(action, data=fields)
+    answer = await ann.post(action, data=fields)
+    assert answer.headers["location"] == "/queues/mail?from=10000&class=Other&done=removed&n=1"
     assert await redis.llen(QUEUE) == 12_001
     async with Browser(make_console(authenticate=as_role("viewer"))) as viewer:
         assert "Text in the arguments" not in (await viewer.get("/queues/mail")).text

@@ -126,10 +126,11 @@ async def resume_queue(visit: Visit) -> Response:
 async def remove_job(visit: Visit) -> Response:
     """Remove a waiting job by its exact bytes."""
     name, digest = part_of(visit, "name"), part_of(visit, "digest")
-    at, store = number_in(await fields_of(visit), "at"), visit.resque.store
-    item = await find_near(store, store.keys.queue(name), digest, at)
+    fields, store = await fields_of(visit), visit.resque.store
+    item = await find_near(store, store.keys.queue(name), digest, number_in(fields, "at"))
     done = item is not None and await changing.remove_waiting(visit, name, item)
-    return back(visit, f"/queues/{segment(name)}", "removed" if done else "gone")
+    kept = {part: fields.get(part) or None for part in ("from", "class", "q")}
+    return back(visit, f"/queues/{segment(name)}", "removed" if done else "gone", kept=kept)
 
 
 async def _length(visit: Visit, name: str) -> int:
