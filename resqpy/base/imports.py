@@ -7,7 +7,9 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +30,8 @@ def import_dotted(path: str) -> Any:
     if not module_name or not attribute:
         raise ImportFailed(f"{path!r} is not a dotted path such as 'package.module.Name'")
     try:
-        target: Any = importlib.import_module(module_name)
+        with _first_use if module_name.startswith("resqpy.") else nullcontext():
+            target: Any = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything while it is imported
         raise ImportFailed(f"cannot import {path!r}: {repr_of(error)}") from error
     for part in attribute.split("."):
@@ -37,6 +40,42 @@ def import_dotted(path: str) -> Any:
             raise ImportFailed(f"{module_name!r} has no {attribute!r}{hint}")
         target = getattr(target, part)
     return target
+
+
+class _FirstUse:
+    """That a thread imports modules of ours at their first use: a fork waits for its end. A child that is forked
+    meanwhile would wait forever for the lock of a module whose import nobody ends there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._registered = False
+        self._held: list[bool] = []  # by the fork that is under way
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if not self._registered:
+            self._registered = True
+            # They take locks before forks, which imports need: ours is to be waited for first, so it comes last.
+            for each in ("logging", "concurrent.futures.thread"):
+                importlib.import_module(each)
+            os.register_at_fork(
+                before=self._wait, after_in_parent=self._go_on, after_in_child=self._go_on
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _wait(self) -> None:
+        self._held.append(self._lock.acquire(timeout=_FORK_WAITS_S))
+
+    def _go_on(self) -> None:
+        if self._held.pop():
+            self._lock.release()
+
+
+_FORK_WAITS_S = 10.0  # our modules wait for nobody, but what others hang into imports and forks may
+_first_use = _FirstUse()
 
 
 def names_at_first_use(

@@ -15,7 +15,7 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4497, 32),
+    "base": (4521, 32),
     "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3300, 16),
