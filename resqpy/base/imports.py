@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import site
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,13 +34,25 @@ def import_dotted(path: str) -> Any:
         with _first_use if module_name.startswith("resqpy.") else nullcontext():
             target: Any = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything while it is imported
-        raise ImportFailed(f"cannot import {path!r}: {repr_of(error)}") from error
+        hint = _hidden(error) if module_name.startswith("resqpy.") else ""
+        raise ImportFailed(f"cannot import {path!r}: {repr_of(error)}{hint}") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             hint = near_match(part, dir(target))
             raise ImportFailed(f"{module_name!r} has no {attribute!r}{hint}")
         target = getattr(target, part)
     return target
+
+
+def _hidden(error: Exception) -> str:
+    """The remedy where a file of the user has the name of a module that we need, such as `queue.py`."""
+    if not isinstance(error, ImportError) or not error.name or not error.path:
+        return ""
+    file = Path(error.path)
+    installed = {str(Path(os.__file__).parent), *site.getsitepackages(), site.getusersitepackages()}
+    if file.stem != error.name or str(file.parent) in installed:
+        return ""
+    return f"; {file} hides the module {error.name!r}, which resqpy needs: rename it"
 
 
 class _FirstUse:

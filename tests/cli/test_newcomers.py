@@ -397,6 +397,16 @@ MISTAKES: dict[str, Mistake] = {
         "import tasks.mail\nfrom tasks.mail import send_mail\nsend_mail.sync.delay('a')\n",
         "send_mail.enqueue",
     ),
+    "a call of sync": ran(
+        "import tasks.mail\nfrom tasks.mail import send_mail\nsend_mail.sync(to='a')\n",
+        "send_mail.sync.enqueue(",
+    ),
+    "a file named like a library": ran(
+        "import tasks.mail\n", "redis.py", "rename", "'redis'", redis="x = 1\n"
+    ),
+    "a file named like a module of Python": ran(
+        "import tasks.mail\n", "queue.py", "rename", "'queue'", queue="x = 1\n"
+    ),
     "the API outside": ran(
         "from resqpy import api\nprint(api.tasks.queues())\n", "open_project", "api.sync"
     ),

@@ -15,13 +15,13 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # The most that a package may have: lines of Python and Lua with code in them, and Python files. A commit that
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
-    "base": (4521, 32),
+    "base": (4531, 32),
     "cli": (6257, 51),
     "contrib": (1119, 16),
     "diagnosis": (3300, 16),
     "embedded": (536, 6),
     "engine": (7332, 49),
-    "framework": (9014, 56),
+    "framework": (9017, 56),
     "plugins": (439, 4),
     "resqpy": (161, 2),
     "schedules": (721, 4),

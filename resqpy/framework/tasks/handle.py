@@ -256,6 +256,10 @@ class SyncHandle(Generic[P]):
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(name if name[:1] == "_" else other_verb(self.handle.title, name))
 
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            title = self.handle.title
+            raise TypeError(f"{title}.sync has the verbs: write {title}.sync.enqueue(…)")
+
 
 # What other libraries call our verbs.
 OTHER_VERBS = {
