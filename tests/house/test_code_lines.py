@@ -16,11 +16,11 @@ from tests.support.source import PACKAGE, docstring, tree, without_comments
 # makes one smaller takes its row down; one that makes it larger says why in its message.
 MAXIMUM: dict[str, tuple[int, int]] = {
     "base": (4531, 32),
-    "cli": (6257, 51),
+    "cli": (6263, 51),
     "contrib": (1119, 16),
     "diagnosis": (3300, 16),
     "embedded": (536, 6),
-    "engine": (7332, 49),
+    "engine": (7345, 49),
     "framework": (9017, 56),
     "plugins": (439, 4),
     "resqpy": (161, 2),

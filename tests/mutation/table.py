@@ -328,7 +328,7 @@ MUTANTS = (
     Mutant(
         "where no scheduler runs, a worker rescues",
         "resqpy/engine/worker/wakeup.py",
-        "if beat.unwatched:",
+        "if beat.unwatched or self._clock.monotonic() < self._doubts_until_s:",
         "if beat is None:",
         "tests/engine/test_rescuer.py::test_a_worker_alone",
     ),

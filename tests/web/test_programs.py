@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -100,6 +101,34 @@ def test_a_signal_ends_it_where_redis_is_away(
         assert (served.returncode, "Traceback" in out) == (0, False)
         if trouble == "pause":
             server.resume()
+
+
+def test_an_empty_folder_gets_a_redis_of_its_own(program: Program, tmp_path: Path) -> None:
+    """With the console of it, in which the link signs in; all commands find it. Any other folder is wrong."""
+    here, other = tmp_path / "empty", tmp_path / "other"
+    here.mkdir()
+    other.mkdir()
+    (other / "letter.txt").touch()
+    nothing = {"REDIS_URL": "", "RESQPY_ROOT": ""}
+    refused = program("web", "--port", "0", cwd=other, **nothing)
+    served = program("web", "--port", "0", cwd=here, **nothing)
+    assert served.stdout is not None
+    lines = iter(served.stdout.readline, "")
+    link = next(found[0] for line in lines if (found := re.search(r"http://127\S+", line)))
+    with httpx2.Client(base_url=link.partition("/login")[0], timeout=100) as browser:
+        page = browser.get(link)
+        form = {"code": link.partition("code=")[2]}
+        browser.post("/login", data=form, headers={"origin": str(browser.base_url).rstrip("/")})
+        overview = browser.get("/")
+    listed = program("queues", "--json", cwd=here, **nothing).communicate(timeout=100)[0]
+
+    assert (page.status_code, overview.status_code) == (200, 200)
+    assert "Overview" in overview.text
+    assert listed.endswith("[]\n")
+    assert "there is no project" in refused.communicate(timeout=100)[0]
+    assert [each.name for each in (*here.iterdir(), *other.iterdir())] == [".resqpy", "letter.txt"]
+    served.send_signal(signal.SIGTERM)
+    served.communicate(timeout=100)
 
 
 def bearer(token: str) -> dict[str, str]:

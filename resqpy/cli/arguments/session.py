@@ -18,6 +18,8 @@ from resqpy.cli.arguments.settings import Settings, current, no_project
 from resqpy.cli.output import printing as output
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resqpy.base.model import FailedJob, Job
     from resqpy.diagnosis.workers import SeenWorker
     from resqpy.engine.inspect.inspector import Resque
@@ -76,16 +78,27 @@ def load_watched(settings: Settings) -> ProjectDirectory:
     return place
 
 
-def load_without_tasks(settings: Settings) -> ProjectDirectory:
-    """The same, if its Redis will be used."""
-    return _reachable(load_place(settings), settings)
+def load_without_tasks(settings: Settings, *, empty: bool = False) -> ProjectDirectory:
+    """The same, if its Redis will be used.
+
+    Args:
+        empty: an empty directory gets an embedded Redis.
+    """
+    return _reachable(load_place(settings), settings, empty=empty)
 
 
-def _reachable(place: P, settings: Settings) -> P:
+def _reachable(place: P, settings: Settings, *, empty: bool = False) -> P:
     """Refuse to start a Redis in a directory without a project, which is probably the wrong one."""
     if place.uses_embedded_redis and not settings.has_project:
-        raise no_project(settings.root, "specify a Redis with --redis or REDIS_URL")
+        has_redis = (settings.root / ".resqpy").is_dir()
+        if not has_redis and not (empty and _is_empty(settings.root)):
+            raise no_project(settings.root, "specify a Redis with --redis or REDIS_URL")
+        output.warn(f"no project in {settings.root.resolve()}: its embedded Redis is used")
     return place
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and all(each.name.startswith(".") for each in folder.iterdir())
 
 
 def ask(look: Callable[[Resque], Awaitable[T]], definitions: Mapping[str, Any] | None = None) -> T:

@@ -78,7 +78,8 @@ def serve(
     """Serve the console until Ctrl-C.
 
     On this machine it prints a link that works once, for ten minutes. Other machines can reach it if --host
-    says so; then its users sign in with passwords (resqpy web users add).
+    says so; then its users sign in with passwords (resqpy web users add). In an empty directory, with no Redis
+    named, it starts one.
     """
     need_packages()
     import asyncio
@@ -88,7 +89,7 @@ def serve(
     from resqpy.web.serving import allowed_hosts, serve as serve_console
 
     settings = current()
-    with load_without_tasks(settings) as place:
+    with load_without_tasks(settings, empty=True) as place:
         options = ConsoleOptions(
             allowed_hosts=allowed_hosts(host, public_host),
             read_only=read_only,

@@ -38,6 +38,7 @@ from resqpy.store.queues import decode_name
 # soon after its holder has died.
 
 _SEARCH_EVERY_S = 600.0  # only a failover to a replica that lacks something leaves what it finds
+_DOUBTS = 4  # rounds after Redis was away: of older data, with which it may be back, a heartbeat sees nothing
 _SHORTEST_LEASE_S = 5.0  # a round takes milliseconds; an interrupted one is continued
 
 
@@ -62,6 +63,8 @@ class Rescuer:
         # not longer: it must not outlive a holder that is killed, for example by the job it took back
         self._lease_ms = max(self._rests_ms, int(_SHORTEST_LEASE_S * 1000))
         self._needed = asyncio.Event()
+        self._doubts_until_s = 0.0
+        self._connected = self._searches_anew = False
 
     def _tell(self, event: str, *details: Any) -> None:
         if event == "error":
@@ -71,8 +74,15 @@ class Rescuer:
 
     def heard(self, beat: Beat) -> None:
         """Process the result of a heartbeat."""
-        if beat.unwatched:
+        if beat.unwatched or self._clock.monotonic() < self._doubts_until_s:
             self._needed.set()
+
+    def connected(self) -> None:
+        """Where Redis was away: look, and search, whether or not a heartbeat sees a reason."""
+        if self._connected:
+            self._doubts_until_s = self._clock.monotonic() + _DOUBTS * self._rests_ms / 1000
+            self._searches_anew = True
+        self._connected = True
 
     async def run(self) -> None:
         """Rescue whenever it is needed, until cancelled."""
@@ -99,6 +109,9 @@ class Rescuer:
         lease = self._store.keys.rescuer
         if not await self._store.call("SET", lease, self._token, "NX", "PX", self._lease_ms):
             return
+        if self._searches_anew:
+            await self._store.call("DEL", self._store.keys.searched)
+            self._searches_anew = False
         clock = RedisClock(self._clock)
         clock.note(await self._store.time_us())
         leadership = Leadership(self._store, self._token, (lease,), clock)
@@ -168,6 +181,7 @@ class Wakeup:
 
     def _on_change(self, changed: list[bytes] | None) -> None:
         if changed is None:
+            self.rescuer.connected()
             self._pool.queues_changed(None)
             return
         if self._names_key in changed:
