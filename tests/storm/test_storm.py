@@ -33,7 +33,7 @@ async def prove(storm: Storm, tell: Tell) -> dict[str, Any]:
         "seed": storm.seed,
         "faults": dict(storm.faults),
         **report.figures,
-        "scripts": storm.slow_scripts,
+        "scripts over 5 ms, those in which Redis was stopped included": len(storm.slow_ms),
     }
 
 
