@@ -174,10 +174,9 @@ def listeners(specs: Mapping[str, int], names: Sequence[str]) -> Mapping[str, in
     for wanted, number in specs.items():
         if "=" in wanted or "!" in wanted or not is_plain(wanted):
             alike[wanted] += number
+        # a thousand workers may differ only in queues that are not shown
         elif kept := [each for each in wanted.split(",") if each in meant]:
-            alike[",".join(kept)] += (
-                number  # a thousand workers may differ only in queues that are not shown
-            )
+            alike[",".join(kept)] += number
     for wanted, number in alike.items():
         heard.update(dict.fromkeys(worked(wanted, names), number))
     return heard

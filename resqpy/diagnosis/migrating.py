@@ -195,7 +195,7 @@ async def doubts(
         return told
     if workers_now.others and rule.shadow:
         names = texts.named(workers_now.others)
-        words = f"what workers of other languages take from {rule.queue!r} has no shadow: {names}"
+        words = f"what workers of other languages take from {rule.queue!r} is not copied: {names}"
         told.append(Doubt("not kept", words, refuses=False))
     if workers_now.others and rule.share:
         names = texts.named(workers_now.others)

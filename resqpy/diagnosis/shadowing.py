@@ -96,6 +96,11 @@ class Comparison:
         return len(self._of(here=False, there=False)), len(self._of(here=True, there=True))
 
     @property
+    def compared(self) -> int:
+        """Of how many both ends are known."""
+        return sum(each.there is not None for each in self.runs)
+
+    @property
     def ended(self) -> int:
         """How many shadow runs have succeeded or failed since the rule was set."""
         return self.rule.count("shadow_succeeded") + self.rule.count("shadow_failed")
@@ -114,19 +119,17 @@ class Comparison:
 
     def next_words(self, name: str) -> str:
         """What to do now."""
-        compared = sum(self.agreed) + len(self.only_here) + len(self.only_there)
         if self.rule.count("shadow_unable"):
             return "deploy the task, with shadow=True, to all workers of resqpy that work the queue"
         if self.only_here:
             return f"find out why they fail here, then begin again: resqpy migrate {quote(name)} --shadow"
-        if compared < _FEW:
+        if self.compared < _FEW:
             return f"wait until {_FEW} have been compared, or more"
         return f"let a few run here: resqpy migrate {quote(name)} --canary 1%"
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         count, (fine, failed) = self.rule.count, self.agreed
-        known = fine + failed + len(self.only_here) + len(self.only_there)
         counts = {
             name: count(f"shadow_{name}")
             for name in ("succeeded", "failed", "other", "unable", "ms")
@@ -136,7 +139,7 @@ class Comparison:
             "not_known": self.lost,
             "compared": {
                 "both_succeeded": fine, "both_failed": failed, "only_here_failed": len(self.only_here),
-                "only_there_failed": len(self.only_there), "not_known_yet": len(self.runs) - known,
+                "only_there_failed": len(self.only_there), "not_known_yet": len(self.runs) - self.compared,
             },
             "only_here": [each.as_json() for each in self.only_here[-_SHOWN:]],
             "only_there": [each.as_json() for each in self.only_there[-_SHOWN:]],
@@ -171,12 +174,13 @@ async def compare(inspector: Inspector, name: str, rule: Migration) -> Compariso
         words = f"{entry.exception or 'Error'}: {entry.error or ''}"
         failed.append((_LATEST_S * 1000 if at_ms is None else at_ms, job_key(entry.payload), words))
     gone = rule.count("theirs") - waiting
+    by_key: dict[str, list[ShadowRun]] = {}
     for each in runs:
         each.there = "" if each.number <= gone and each.key not in running else None
+        by_key.setdefault(each.key, []).append(each)
     for at_ms, key, words in sorted(failed):
-        candidates = [
-            e for e in runs if e.key == key and e.at_ms <= at_ms + _SKEW_MS and not e.there
-        ]
+        equal = by_key.get(key, ())
+        candidates = [e for e in equal if e.at_ms <= at_ms + _SKEW_MS and not e.there]
         if candidates:
             candidates[-1].there = words
     jobs = Counter[tuple[str, str]]()
@@ -218,7 +222,6 @@ def shadow_lines(seen: Comparison, name: str) -> list[str]:
         )
         if count(which)
     ]
-    known = fine + failed + len(seen.only_here) + len(seen.only_there)
     both = f"{fine:,} succeeded on both sides, {failed:,} failed on both"
     apart = f"{len(seen.only_here):,} failed only here, {len(seen.only_there):,} only in {seen.rule.language}"
     lines = [
@@ -226,7 +229,7 @@ def shadow_lines(seen: Comparison, name: str) -> list[str]:
         *(f"  {each}" for each in left_out),
     ]
     lines.append(
-        f"compared, of the last: {both}, {apart}, {len(seen.runs) - known:,} not known yet"
+        f"compared, of the last: {both}, {apart}, {len(seen.runs) - seen.compared:,} not known yet"
     )
     for where, some in (
         ("only here", seen.only_here),

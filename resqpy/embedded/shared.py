@@ -104,10 +104,8 @@ class EmbeddedServer:
         lock, self._lock = self._lock, None
         keeper, self._keeper = self._keeper, None
         _held.discard(self)
-        if (
-            keeper is not None
-        ):  # it detaches itself first of all; in a forked child it is nobody's child
-            with keeper:
+        if keeper is not None:
+            with keeper:  # it detaches itself first of all; in a forked child it is nobody's child
                 pass
         if lock is not None:
             os.close(lock)

@@ -85,6 +85,22 @@ async def test_a_beat_sees_what_is_parked_for_nothing(redis_url: str, redis: Any
         await work.until(1)
 
 
+async def test_unlisted_records_are_searched_for_after_redis_was_away(
+    redis_url: str, redis: Any
+) -> None:
+    """Though its data say that this was just done: they may be older ones."""
+    ran: list[Any] = []
+    lost = WorkerId("host+3-abcd1234", "1", "mail")
+    record = job_records.work_prefix("mail", "2026-11-21T00:00:00.000000Z") + JOB
+    async with working(redis_url, {"Echo": lambda *args: ran.append(args)}, "mail", **OPTIONS):
+        await redis.set("resque:resqpy:searched", "1")
+        await redis.set(f"resque:worker:{lost}", record + job_records.work_suffix(lost.name))
+        assert await redis.client_kill_filter(_type="pubsub") > 0
+        await wait_for(lambda: bool(ran), message="the job is taken back")
+
+    assert ran == [tuple(json.loads(JOB)["args"])]
+
+
 async def has(redis: Any, name: str) -> bool:
     """Whether there is such a key."""
     return bool(await redis.exists(name))

@@ -15,7 +15,7 @@ from resqpy.base.errors import DuplicateDelayedJob, InvalidJob, UsageError, add_
 from resqpy.base.keys import Keys, check_queue_name
 from resqpy.base.model import DUPLICATE, ENQUEUED, ONCE, Enqueued
 from resqpy.base.reading import JobFilter
-from resqpy.base.shadowing import NotedJob, shadow_run
+from resqpy.base.shadowing import NotedJob, Shadow, shadow_run
 from resqpy.base.when import Duration, Moment, delay_ms, duration_ms, moment_ms
 from resqpy.engine.definition import Definition, Definitions, definitions
 from resqpy.engine.plugin import Enqueuing, Plugin, limited
@@ -267,8 +267,8 @@ class Queue(Removing, Moving):
         """As `enqueue`, and why the job was refused."""
         marks = None if once is None else Once(self.store.keys, [once], once_within, 1)
         push = self._push(queue, class_name, args, marks.guards(class_name, 0) if marks else ())
-        if shadow_run() is not None:
-            return _noted([(queue, class_name, args)])[0]
+        if (shadow := shadow_run()) is not None:
+            return _noted(shadow, [(queue, class_name, args)])[0]
         if (task := self.definitions.named(class_name)) is not None and task.enqueue_hooks:
             done = await self._enqueue_with_hooks([(queue, class_name, args)], front, marks)
         else:
@@ -322,8 +322,8 @@ class Queue(Removing, Moving):
         wanted = list(jobs)
         marks = None if once is None else Once(self.store.keys, once, once_within, len(wanted))
         pushes = self._pushes(wanted, marks)
-        if shadow_run() is not None:
-            return _noted(wanted)
+        if (shadow := shadow_run()) is not None:
+            return _noted(shadow, wanted)
         if self._any_hooks(wanted):
             done = await self._enqueue_with_hooks(wanted, front, marks)
         else:
@@ -480,8 +480,8 @@ class Queue(Removing, Moving):
         check_queue_name(queue)
         item = codec.encode_job(class_name, queue, args, self._ruby, delayed=True)
         texts = codec.spellings(class_name, queue, args)
-        if shadow_run() is not None:
-            return _noted([job], at_ms, in_ms)[0]
+        if (shadow := shadow_run()) is not None:
+            return _noted(shadow, [job], at_ms, in_ms)[0]
         mark = None
         if once is not None:
             [mark] = Once(self.store.keys, [once], once_within, 1).guards(class_name, 0)
@@ -549,10 +549,10 @@ def _told(guard: Guard | None) -> Enqueued:
     return ENQUEUED if guard is None else Enqueued(guard.owner or guard.kind)
 
 
-def _noted(jobs: Sequence[NewJob], at_ms: int | None = None, in_ms: int = 0) -> list[Enqueued]:
+def _noted(
+    shadow: Shadow, jobs: Sequence[NewJob], at_ms: int | None = None, in_ms: int = 0
+) -> list[Enqueued]:
     """In a shadow run: no hook is called, no lock is asked."""
-    shadow = shadow_run()
-    assert shadow is not None
     for queue, class_name, args in jobs:
         shadow.note(NotedJob(class_name, queue, args, at_ms, in_ms))
     return [ENQUEUED] * len(jobs)

@@ -193,9 +193,8 @@ class Loader:
             modules: those that are chosen, of `modules/`; what is in others is left out on purpose.
         """
         for name, module in list(sys.modules.items()):
-            if name.startswith(
-                _OWN
-            ):  # a base that the project may have never heard of, where it has us in its folder
+            # a base that the project may have never heard of, where it has us in its folder
+            if name.startswith(_OWN):
                 continue
             path = Path(os.path.realpath(getattr(module, "__file__", None) or ""))
             for defined in own_tasks(module) if self._layout.has_code(path, modules) else ():

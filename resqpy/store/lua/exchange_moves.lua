@@ -4,11 +4,13 @@
 --
 -- KEYS     those of exchange.lua: 11 and 12
 -- ARGV     5, 13 and 14 there
--- Returns  shadows: copies of jobs that went to the other side, for a shadow run here: of each its class, its queue, `since`
---          of its rule, its number among the jobs that were sent, Redis' time (s), its bytes; (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away) such
---          a job goes there: whether it did, and an error; (tally) something of a rule is counted; (note_end) a run
---          of ours has ended, given its record and what it counts as; (record_at) what that needs of the record of a run that
---          began so; (tell_moves) writes the counts, and ends the share where ours are worse than may be; (begins) whether a reply is a text that begins so
+-- Returns  shadows: copies of jobs that went to the other side, for a shadow run here: of each its class, its
+--          queue, `since` of its rule, its number among the jobs that were sent, Redis' time (s), its bytes;
+--          (side_of) the rule of a job in a queue, if there is one, and whether it is the other side's; (send_away)
+--          such a job goes there: whether it did, and an error; (tally) something of a rule is counted; (note_end) a
+--          run of ours has ended, given its record and what it counts as; (record_at) what that needs of the record
+--          of a run that began so; (tell_moves) writes the counts, and ends the share where ours are worse than may
+--          be; (begins) whether a reply is a text that begins so
 --
 -- The field `{migrate}CLASS` of KEYS[11], or `{migrate}*@QUEUE` for all other classes of a queue: `SHARE OVER ERRORS MS LANGUAGE QUEUE`: how many of 10,000 are ours; over how
 -- many ends ours are judged, how many errors of 10,000 they may have, how long (ms) they may run on average, 0:

@@ -73,7 +73,7 @@ async def one_queue(visit: Visit) -> Response:
     sought = task or text
     match = partial(_sought, shown, name, task, text)
     found, page_of, pauses, limits = await asyncio.gather(
-        find_jobs(visit.resque, name, match, start) if sought else nothing(),
+        find_jobs(visit.resque, name, match, start) if sought else _nothing(),
         queue_page(visit.resque, name, start, 1 if sought else PAGE),
         overview.queue_pauses(store, [name]),
         visit.resque.running_limits(),
@@ -92,7 +92,7 @@ async def one_queue(visit: Visit) -> Response:
     return page(visit, "queue", view=view, size=PAGE, task=task, text=text, may_see=shown.arguments)
 
 
-async def nothing() -> None:
+async def _nothing() -> None:
     """Where nothing is looked for."""
 
 

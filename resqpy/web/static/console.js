@@ -98,10 +98,10 @@
     source = null;
   };
 
-  // Only where a page has numbers: a browser opens six connections to a host, and streams of hidden tabs would take them all.
   // On a phone the bar of pages is wider than the screen.
   document.querySelector("nav.pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
+  // Only where a page has numbers: a browser opens six connections to a host, and streams of hidden tabs would take them all.
   const start = () => {
     if (source !== null || document.hidden || document.querySelector("main [data-live]") === null) return;
     source = new EventSource(events);
